@@ -1,0 +1,1 @@
+"""Southbound protocol plug-ins, one folder a protocol."""

@@ -1,0 +1,140 @@
+"""The contract between an adapter and the gateway.
+
+An adapter connects, decodes, and calls ``await ctx.emit(frame)``. It raises :class:`LinkError` (or lets
+an ``OSError`` through) when its link is gone; the supervisor logs, waits with jitter and calls ``run``
+again. An adapter never retries by itself and never swallows what it does not know.
+"""
+
+from __future__ import annotations
+
+import abc
+import logging
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.frame import Frame
+    from gateway.point import Point
+
+
+class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
+    """Base of every adapter's options. A subclass repeats ``frozen=True, kw_only=True`` and sets ``tag``."""
+
+    def create(self) -> Adapter:
+        """The adapter for these options. Imports its module here, so that unused protocols cost nothing."""
+        raise NotImplementedError
+
+    def devices_named(self) -> Sequence[str]:
+        """Names of the devices that the options declare; the loader refuses one name in two adapters."""
+        return ()
+
+    def devices_appear(self) -> bool:
+        """Whether devices beyond those may appear while running; if not, a glob that fits none is a slip."""
+        return True
+
+
+class Receipt(Protocol):
+    """Proof of what became of an emitted frame."""
+
+    async def durable(self) -> int:
+        """Wait until the frame is on disk; the journal position that holds it.
+
+        Raises:
+            StoreError: it will never be; do not acknowledge.
+        """
+
+
+class Points(Protocol):
+    """The directory as an adapter sees it."""
+
+    def add(self, point: Point) -> int:
+        """The dense id of the point, new or known; what is said of a known one is brought up to date.
+
+        Raises:
+            TooManyPointsError: the bound on points is reached.
+        """
+
+    def state(self, point: int, text: str) -> float:
+        """The number that stands for ``text`` in the point's table of states; appended when new.
+
+        Raises:
+            TooManyPointsError: the table is full (1,024 texts a point).
+        """
+
+
+class Context(Protocol):
+    """What the gateway offers to a running adapter. Call it on the event loop only."""
+
+    gateway: str
+    """The gateway's own name."""
+    name: str
+    """The adapter's name."""
+    points: Points
+    log: logging.LoggerAdapter[logging.Logger]
+    stats: Stats
+
+    def now_ns(self) -> int:
+        """UTC ns since 1970, from the wall clock anchored to the monotonic one."""
+
+    async def emit(self, frame: Frame) -> Receipt:
+        """Hand over samples; waits while the gateway is full. A receipt costs nothing until it is asked."""
+
+    def link(self, device: str, *, up: bool, detail: str = "") -> None:
+        """Say that a link (``""`` is the adapter's own, else a device's) is up or down; logs changes only."""
+
+
+class Stats:
+    """What one adapter counts, in the same words for all of them."""
+
+    __slots__ = ("devices", "link", "messages", "reasons", "samples")
+
+    def __init__(self) -> None:
+        self.samples = 0
+        """Samples handed over, good or bad."""
+        self.messages = 0
+        """Wire units taken: responses, notifications, packets."""
+        self.reasons: Counter[str] = Counter()
+        """Errors by reason: ``timeout``, ``unparsable`` ... A rejected message counts here."""
+        self.link = "down"
+        self.devices: dict[str, dict[str, Any]] = {}
+        """State of each device: ``link``, ``detail``, and whatever the protocol adds (period achieved ...)."""
+
+    @property
+    def errors(self) -> int:
+        """All errors together."""
+        return sum(self.reasons.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``status``: plain JSON types."""
+        return {
+            "samples": self.samples,
+            "messages": self.messages,
+            "errors": self.errors,
+            "reasons": dict(self.reasons),
+            "link": self.link,
+            "devices": self.devices,
+        }
+
+
+class Adapter(abc.ABC):
+    """A southbound protocol."""
+
+    @abc.abstractmethod
+    async def run(self, ctx: Context) -> None:
+        """Serve until cancelled.
+
+        Raises:
+            LinkError: the link is gone or cannot be made; the supervisor calls ``run`` again later.
+        """
+
+    async def write(self, point: str, value: float) -> None:
+        """Write a value to a device: the contract of the command path, never part of telemetry.
+
+        Raises:
+            NotImplementedError: this adapter cannot write.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not write ({point} = {value})")

@@ -1,0 +1,37 @@
+"""A batch: one row of the spool, one message of an uplink. A leaf."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from gateway.frame import Frame
+
+
+class RowKind(enum.IntEnum):
+    """What a spool row holds. Codes are stored: never renumber."""
+
+    SAMPLES = 0
+    LOSS = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Samples that policy let go: the span of their source times (ns), how many, and why."""
+
+    first_ns: int
+    last_ns: int
+    count: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What goes upstream under one record id (gateway, epoch, seq)."""
+
+    seq: int
+    pipeline: str
+    created_ns: int
+    frame: Frame
+    loss: Loss | None = None
+    historical: bool = False

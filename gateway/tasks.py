@@ -1,0 +1,29 @@
+"""Small helpers around asyncio tasks. A leaf."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+
+@contextlib.asynccontextmanager
+async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
+    """A TaskGroup that raises the first error of its tasks by itself instead of an ExceptionGroup.
+
+    For groups whose tasks share one fate (a link): whoever catches ``OSError`` or ``LinkError`` around
+    it gets that, and the rest were cancelled because of it.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except BaseExceptionGroup as errors:
+        raise first_error(errors) from errors
+
+
+def first_error(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error in a (nested) group."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

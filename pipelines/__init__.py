@@ -1,0 +1,1 @@
+"""The operator contract, the pipeline runner and the operators."""

@@ -1,0 +1,214 @@
+"""The operator contract.
+
+An operator is synchronous, knows no clock and does no I/O. ``process`` takes a frame and returns what
+passes on; ``tick`` returns what time itself causes. How samples are cut into frames never changes a
+result; the watermark moves only at ticks; the same frames and ticks always give the same output. That
+is what recovery leans on: a checkpoint plus a replay of the journal gives the exact state back.
+"""
+
+from __future__ import annotations
+
+import abc
+import enum
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from gateway.frame import EMPTY
+from gateway.point import compile_glob
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.frame import Frame, Ids, Mask
+    from gateway.point import Merge, Point
+
+Glob = Annotated[str, msgspec.Meta(min_length=1)]
+Globs = Glob | Annotated[list[Glob], msgspec.Meta(min_length=1)]
+State = dict[str, Any]
+"""A snapshot: names to numpy arrays, numbers, texts, and dicts of those."""
+
+
+class StateClass(enum.StrEnum):
+    """What moving an operator to another node would take (the seam for placement)."""
+
+    STATELESS = "stateless"
+    WINDOW_MERGEABLE = "window-mergeable"
+    WINDOW_OPAQUE = "window-opaque"
+    LONG_LIVED = "long-lived"
+
+
+class OperatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Options that every operator has. A subclass repeats ``frozen=True, kw_only=True``."""
+
+    points: Globs = "**"
+    """Which points the step works on; all others pass it untouched."""
+
+    def create(self, points: Points) -> Operator:
+        """The operator for these options."""
+        raise NotImplementedError
+
+
+class Points(Protocol):
+    """The directory as operators see it. Ids are dense: arrays can be indexed by them."""
+
+    def __len__(self) -> int:
+        """How many points there are; ids are below it."""
+
+    def point(self, point_id: int) -> Point:
+        """What is known of a point."""
+
+    def name(self, point_id: int) -> str:
+        """The point's name."""
+
+    def derive(self, base: Ids, suffix: str, *, unit: str | None = None, merge: Merge | None = None) -> Ids:
+        """Ids of the points named base + suffix (``m1/power`` + ``#mean``), [n]; made when new.
+
+        A derived point takes over unit, limits and resolution unless told otherwise.
+        """
+
+
+class Selector:
+    """Which points a list of globs selects, as a mask over ids that grows with the directory."""
+
+    def __init__(self, points: Points, globs: Sequence[str] | str) -> None:
+        self._points = points
+        globs = [globs] if isinstance(globs, str) else globs
+        self._patterns = [compile_glob(glob) for glob in globs]
+        self.everything = "**" in globs
+        self._known: npt.NDArray[np.bool_] = np.empty(0, np.bool_)
+
+    def mask(self, ids: Ids) -> Mask:
+        """Where a sample's point is selected, [n]."""
+        if self.everything:
+            return np.ones(len(ids), np.bool_)
+        if len(self._points) > len(self._known):
+            self._extend()
+        result: Mask = self._known[ids]
+        return result
+
+    def _extend(self) -> None:
+        fresh = range(len(self._known), len(self._points))
+        names = map(self._points.name, fresh)
+        found = [any(pattern.match(name) for pattern in self._patterns) for name in names]
+        self._known = np.concatenate([self._known, np.array(found, np.bool_)])
+
+
+class Counts:
+    """Where a step's samples went. ``in == out + filtered + aggregated + dropped + queued`` always holds.
+
+    ``derived`` are samples that the step made itself (a window's results); ``queued`` is what an
+    operator holds and will still account for. ``reasons`` says why samples were dropped or were late.
+    """
+
+    __slots__ = (
+        "aggregated",
+        "derived",
+        "dropped",
+        "filtered",
+        "queued",
+        "reasons",
+        "samples_in",
+        "samples_out",
+    )
+
+    def __init__(self) -> None:
+        self.samples_in = 0
+        self.samples_out = 0
+        self.filtered = 0
+        self.aggregated = 0
+        self.dropped = 0
+        self.queued = 0
+        self.derived = 0
+        self.reasons: Counter[str] = Counter()
+
+    def drop(self, reason: str, n: int) -> None:
+        """Count ``n`` samples as dropped because of ``reason``."""
+        if n:
+            self.dropped += n
+            self.reasons[reason] += n
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every sample is accounted for."""
+        return self.samples_in == (
+            self.samples_out + self.filtered + self.aggregated + self.dropped + self.queued
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``status`` and for snapshots."""
+        return {
+            "in": self.samples_in,
+            "out": self.samples_out,
+            "filtered": self.filtered,
+            "aggregated": self.aggregated,
+            "dropped": self.dropped,
+            "queued": self.queued,
+            "derived": self.derived,
+            "reasons": dict(self.reasons),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """The inverse of :meth:`as_dict`."""
+        self.samples_in = state["in"]
+        self.samples_out = state["out"]
+        self.filtered = state["filtered"]
+        self.aggregated = state["aggregated"]
+        self.dropped = state["dropped"]
+        self.queued = state["queued"]
+        self.derived = state["derived"]
+        self.reasons = Counter(state["reasons"])
+
+
+class Operator(abc.ABC):
+    """One step of a pipeline.
+
+    The runner counts ``samples_in`` and ``samples_out`` (it knows what went in, and takes ``derived``
+    off what came out); the operator itself counts ``filtered``, ``aggregated``, ``dropped``, ``queued``
+    and ``derived`` on ``self.counts``.
+    """
+
+    state_class: ClassVar[StateClass] = StateClass.STATELESS
+    merges: ClassVar[bool] = False
+    """Whether partial results of this operator combine by the points' merge rules."""
+
+    def __init__(self) -> None:
+        self.counts = Counts()
+
+    @abc.abstractmethod
+    def process(self, frame: Frame) -> Frame:
+        """What passes on of ``frame``; keeps the order within each point. Never raises on any value."""
+
+    def tick(self, now_ns: int) -> Frame:
+        """What the passing of time causes, such as windows that close.
+
+        ``now_ns`` never goes back and never jumps, also across restarts; it starts near the wall clock
+        but only differences between ticks mean anything.
+        """
+        del now_ns
+        return EMPTY
+
+    def clock_stepped(self, delta_ns: int) -> Frame:
+        """The gateway's wall clock jumped by ``delta_ns``; what has to be let go because of it."""
+        del delta_ns
+        return EMPTY
+
+    def snapshot(self) -> State:
+        """All state, of which nothing is shared with the running operator."""
+        return {}
+
+    def restore(self, state: State) -> None:
+        """The inverse of :meth:`snapshot`; ``state`` may not be changed."""
+        del state
+
+
+def grown(array: npt.NDArray[Any], size: int, fill: float = 0) -> npt.NDArray[Any]:
+    """``array`` with at least ``size`` rows; doubles, so that growth costs a constant a row."""
+    if size <= len(array):
+        return array
+    bigger = np.full((max(size, 2 * len(array), 64), *array.shape[1:]), fill, array.dtype)
+    bigger[: len(array)] = array
+    return bigger

@@ -1,0 +1,229 @@
+"""One pipeline: its selection, its steps in order, and the balance of its counters."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from gateway.frame import EMPTY, Frame, concat
+from pipelines.base import Operator, OperatorConfig, Points, Selector, State
+
+log = logging.getLogger(__name__)
+
+_TOTALS = ("filtered", "aggregated", "dropped", "queued", "derived")
+
+
+class Step:
+    """An operator in its place: which points it sees, and what it is known by across a reload."""
+
+    def __init__(self, kind: str, config: OperatorConfig, points: Points, occurrence: int) -> None:
+        self.kind = kind
+        self._create = partial(config.create, points)
+        self.operator: Operator = self._create()
+        self.key = f"{occurrence}:{kind}:{told(config)}"
+        self._selector = Selector(points, config.points)
+        self.failures = 0
+
+    def process(self, frame: Frame) -> Frame:
+        """The samples of other points, then what the operator passes on of its own."""
+        if self._selector.everything:
+            return self._run(self.operator.process, frame, len(frame))
+        mask = self._selector.mask(frame.point)
+        mine = int(mask.sum())
+        if mine == len(frame):
+            return self._run(self.operator.process, frame, mine)
+        if not mine:
+            return frame
+        return concat([frame.take(~mask), self._run(self.operator.process, frame.take(mask), mine)])
+
+    def tick(self, now_ns: int) -> Frame:
+        """What time causes in this step."""
+        return self._run(self.operator.tick, now_ns, 0)
+
+    def clock_stepped(self, delta_ns: int) -> Frame:
+        """What a step of the wall clock lets go; also what is flushed when the step is taken out."""
+        return self._run(self.operator.clock_stepped, delta_ns, 0)
+
+    def _run(self, call: Callable[[Any], Frame], argument: Frame | int, taken: int) -> Frame:
+        counts = self.operator.counts
+        derived = counts.derived
+        counts.samples_in += taken
+        try:
+            out = call(argument)
+        # Broad on purpose, the only one here: an operator may be a user's own, and one that fails may
+        # cost its samples, counted, but never the journal, the other pipelines or the daemon.
+        except Exception:
+            self.failures += 1
+            if self.failures == 1:
+                log.exception("step %s failed; its samples are dropped and counted", self.kind)
+            lost = counts.samples_in - (
+                counts.samples_out + counts.filtered + counts.aggregated + counts.dropped + counts.queued
+            )
+            counts.drop("operator-error", max(lost, 0))
+            return EMPTY
+        counts.samples_out += len(out) - (counts.derived - derived)
+        return out
+
+    def renew(self) -> None:
+        """Begin afresh, as if no sample had been seen."""
+        self.operator = self._create()
+
+    def snapshot(self) -> State:
+        """The operator's state and counters."""
+        return {"counts": self.operator.counts.as_dict(), "state": self.operator.snapshot()}
+
+    def restore(self, state: State) -> None:
+        """The inverse of :meth:`snapshot`."""
+        self.operator.restore(state["state"])
+        self.operator.counts.restore(state["counts"])
+
+
+def told(config: OperatorConfig) -> str:
+    """The options that differ from their defaults: what a step's state is kept under across versions."""
+    fields = ((f.name, getattr(config, f.name), f.default) for f in msgspec.structs.fields(config))
+    return ", ".join(f"{name}={value!r}" for name, value, default in fields if value != default)
+
+
+class Pipeline:
+    """Ordered steps over a selection of points."""
+
+    def __init__(
+        self,
+        name: str,
+        select: Sequence[str],
+        steps: Sequence[tuple[str, OperatorConfig]],
+        points: Points,
+    ) -> None:
+        self.name = name
+        self._selector = Selector(points, select)
+        seen: Counter[tuple[str, str]] = Counter()
+        self.steps: list[Step] = []
+        for kind, config in steps:
+            same = (kind, told(config))
+            self.steps.append(Step(kind, config, points, seen[same]))
+            seen[same] += 1
+        self.samples_in = 0
+        self.samples_out = 0
+        self.retired: Counter[str] = Counter()
+        """What steps that are gone had counted, so that the balance outlives a reload."""
+
+    def select(self, frame: Frame) -> Frame:
+        """What this pipeline takes of the samples that adapters emit."""
+        mask = self._selector.mask(frame.point)
+        return frame if mask.all() else frame.take(mask)
+
+    def process(self, frame: Frame) -> Frame:
+        """Run the samples through all steps."""
+        if not len(frame):
+            return frame
+        self.samples_in += len(frame)
+        out = self._through(frame, 0)
+        self.samples_out += len(out)
+        return out
+
+    def _through(self, frame: Frame, first: int) -> Frame:
+        for step in self.steps[first:]:
+            if not len(frame):
+                break
+            frame = step.process(frame)
+        return frame
+
+    def tick(self, now_ns: int) -> Frame:
+        """Let time pass in every step; what a step lets go runs through those behind it."""
+        return self._caused(lambda step: step.tick(now_ns))
+
+    def clock_stepped(self, delta_ns: int) -> Frame:
+        """Tell every step that the wall clock jumped."""
+        return self._caused(lambda step: step.clock_stepped(delta_ns))
+
+    def _caused(self, cause: Callable[[Step], Frame]) -> Frame:
+        carried: Frame = EMPTY
+        for step in self.steps:
+            through = step.process(carried) if len(carried) else EMPTY
+            carried = concat([through, cause(step)])
+        self.samples_out += len(carried)
+        return carried
+
+    def flush_step(self, index: int) -> Frame:
+        """All that a step still holds, run through the steps behind it; the step is about to go."""
+        out = self._through(self.steps[index].clock_stepped(0), index + 1)
+        self.samples_out += len(out)
+        return out
+
+    @property
+    def queued(self) -> int:
+        """Samples that steps hold."""
+        return sum(step.operator.counts.queued for step in self.steps)
+
+    def kept_of(self, old: Pipeline) -> set[str]:
+        """Keys of the steps that an earlier configuration of this pipeline has too."""
+        return {step.key for step in self.steps} & {step.key for step in old.steps}
+
+    def adopt(self, old: Pipeline) -> None:
+        """Take over the running operators of an earlier configuration that did not change."""
+        kept = self.kept_of(old)
+        known = {step.key: step for step in old.steps}
+        for index, step in enumerate(self.steps):
+            if step.key in known:
+                self.steps[index] = known[step.key]
+        gone = {key: step.operator.counts.as_dict() for key, step in known.items() if key not in kept}
+        self._take_totals(old.samples_in, old.samples_out, old.retired, gone)
+
+    def _take_totals(
+        self, samples_in: int, samples_out: int, retired: dict[str, int], gone: dict[str, dict[str, Any]]
+    ) -> None:
+        self.samples_in, self.samples_out = samples_in, samples_out
+        self.retired = Counter(retired)
+        for counts in gone.values():
+            self.retired.update({key: counts[key] for key in _TOTALS})
+
+    def renew(self, known: set[str]) -> None:
+        """Begin all steps but the known ones afresh; what they had counted stays in the balance."""
+        for step in self.steps:
+            if step.key not in known:
+                counts = step.operator.counts
+                counts.drop("renewed", counts.queued)
+                counts.queued = 0
+                self.retired.update({key: getattr(counts, key) for key in _TOTALS})
+                step.renew()
+
+    def snapshot(self) -> State:
+        """State of all steps by their keys."""
+        return {
+            "in": self.samples_in,
+            "out": self.samples_out,
+            "retired": dict(self.retired),
+            "steps": {step.key: step.snapshot() for step in self.steps},
+        }
+
+    def restore(self, state: State) -> set[str]:
+        """Take what the snapshot has for steps that still exist; the keys of those."""
+        found: dict[str, Any] = state["steps"]
+        kept = {step.key for step in self.steps} & found.keys()
+        for step in self.steps:
+            if step.key in kept:
+                step.restore(found[step.key])
+        gone = {key: step["counts"] for key, step in found.items() if key not in kept}
+        self._take_totals(state["in"], state["out"], state["retired"], gone)
+        return kept
+
+    def status(self) -> dict[str, Any]:
+        """Counters of the pipeline and of each step.
+
+        Always ``in + derived == out + filtered + aggregated + dropped + queued``.
+        """
+        total = {
+            key: self.retired[key] + sum(getattr(step.operator.counts, key) for step in self.steps)
+            for key in _TOTALS
+        }
+        return {
+            "in": self.samples_in,
+            "out": self.samples_out,
+            **total,
+            "steps": [{"step": step.kind, **step.operator.counts.as_dict()} for step in self.steps],
+        }
