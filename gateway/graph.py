@@ -1,0 +1,92 @@
+"""All pipelines of a configuration as one directed graph, run in an order that feeders come first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from graphlib import TopologicalSorter
+from typing import Any
+
+from gateway.config.model import PipelineConfig
+from gateway.frame import EMPTY, Frame, concat
+from pipelines.base import Points
+from pipelines.runner import Pipeline
+
+Outputs = list[tuple[str, str, Frame]]
+"""(uplink, pipeline, samples) in the order made."""
+
+
+class Graph:
+    """Pipelines by name, which of them feed which, and the uplinks that each reaches."""
+
+    def __init__(self, configs: Mapping[str, PipelineConfig], points: Points) -> None:
+        self.configs = dict(configs)
+        self._feeders = {
+            name: [other for other, config in configs.items() if name in config.targets] for name in configs
+        }
+        order = TopologicalSorter(self._feeders).static_order()
+        self.pipelines = {
+            name: Pipeline(name, configs[name].globs, [step.operator for step in configs[name].steps], points)
+            for name in order
+        }
+        self._uplinks = {
+            name: [target for target in config.targets if target not in configs] for name, config in configs.items()
+        }
+
+    def process(self, frame: Frame) -> Outputs:
+        """Run samples from adapters through every pipeline."""
+        return self._run(lambda pipeline: pipeline.process(pipeline.select(frame)))
+
+    def tick(self, now_ns: int) -> Outputs:
+        """Let time pass in every pipeline."""
+        return self._run(lambda pipeline: pipeline.tick(now_ns))
+
+    def clock_stepped(self, delta_ns: int) -> Outputs:
+        """Tell every pipeline that the wall clock jumped."""
+        return self._run(lambda pipeline: pipeline.clock_stepped(delta_ns))
+
+    def _run(self, own: Callable[[Pipeline], Frame]) -> Outputs:
+        made: dict[str, Frame] = {}
+        for name, pipeline in self.pipelines.items():
+            fed = concat([made[feeder] for feeder in self._feeders[name]])
+            through = pipeline.process(fed) if len(fed) else EMPTY
+            made[name] = concat([through, own(pipeline)])
+        return self._outputs(made)
+
+    def _outputs(self, made: Mapping[str, Frame]) -> Outputs:
+        return [(uplink, name, frame) for name, frame in made.items() if len(frame) for uplink in self._uplinks[name]]
+
+    def succeed(self, old: Graph) -> Outputs:
+        """Take over unchanged operators of the graph that runs now; what the others still held, flushed.
+
+        What a removed operator held goes on through the steps behind it in the *old* pipeline and to
+        that pipeline's uplinks.
+        """
+        flushed: dict[str, Frame] = {}
+        for name, pipeline in old.pipelines.items():
+            successor = self.pipelines.get(name)
+            kept = successor.kept_of(pipeline) if successor else set()
+            let_go = [pipeline.flush_step(index) for index, step in enumerate(pipeline.steps) if step.key not in kept]
+            flushed[name] = concat(let_go)
+            if successor:
+                successor.adopt(pipeline)
+        return old._outputs(flushed)
+
+    @property
+    def queued(self) -> int:
+        """Samples that operators hold: while there are none, time need not pass."""
+        return sum(pipeline.queued for pipeline in self.pipelines.values())
+
+    def snapshot(self) -> dict[str, Any]:
+        """State of all pipelines."""
+        return {name: pipeline.snapshot() for name, pipeline in self.pipelines.items()}
+
+    def restore(self, states: Mapping[str, Any]) -> dict[str, set[str]]:
+        """Take what a checkpoint has; for each pipeline the keys of the steps that were found in it."""
+        return {
+            name: pipeline.restore(states[name]) if name in states else set()
+            for name, pipeline in self.pipelines.items()
+        }
+
+    def status(self) -> dict[str, Any]:
+        """Counters of all pipelines."""
+        return {name: pipeline.status() for name, pipeline in self.pipelines.items()}

@@ -1,0 +1,79 @@
+"""A journal block: what came in between two commits, in order. A pure codec.
+
+A block is zstd over a msgpack list of ``[kind, body]``: 0 a frame (columns, see gateway.wire.columns),
+1 a tick (stream time, ns), 2 a step of the wall clock (ns).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import msgpack
+import zstandard
+
+from gateway.errors import PayloadError
+from gateway.frame import Frame
+from gateway.wire import columns
+
+MAX_BYTES = 1 << 28
+
+
+@dataclass(frozen=True)
+class Tick:
+    """Time went on to ``now_ns`` (stream time)."""
+
+    now_ns: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """The wall clock jumped by ``delta_ns``."""
+
+    delta_ns: int
+
+
+Segment = Frame | Tick | Step
+
+
+def encode(segments: Iterable[Segment]) -> bytes:
+    """The bytes of a block."""
+    items: list[tuple[int, bytes | int]] = []
+    for segment in segments:
+        match segment:
+            case Frame():
+                items.append((0, columns.pack(segment)))
+            case Tick(now_ns):
+                items.append((1, now_ns))
+            case Step(delta_ns):
+                items.append((2, delta_ns))
+    return zstandard.ZstdCompressor(level=1, write_checksum=True).compress(msgpack.packb(items))
+
+
+def decode(block: bytes) -> list[Segment]:
+    """The inverse of :func:`encode`; frames come grouped by point.
+
+    Raises:
+        PayloadError: the bytes are damaged or not a block.
+    """
+    try:
+        if not 0 < zstandard.frame_content_size(block) <= MAX_BYTES:
+            raise PayloadError("bad-block", "size")
+        items = msgpack.unpackb(zstandard.ZstdDecompressor().decompress(block, max_output_size=MAX_BYTES))
+    except (zstandard.ZstdError, ValueError, msgpack.UnpackException) as error:
+        raise PayloadError("bad-block", str(error)) from error
+    if not isinstance(items, list):
+        raise PayloadError("bad-block", "not a list")
+    return [_segment(item) for item in items]
+
+
+def _segment(item: object) -> Segment:
+    match item:
+        case [0, bytes(body)]:
+            return columns.unpack(body)
+        case [1, int(now_ns)]:
+            return Tick(now_ns)
+        case [2, int(delta_ns)]:
+            return Step(delta_ns)
+        case _:
+            raise PayloadError("bad-block", repr(item)[:60])

@@ -1,0 +1,161 @@
+"""The store: everything durable behind one connection. Called from one thread only."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from gateway.directory import Directory
+from gateway.errors import PayloadError, StateInUseError, StoreError
+from gateway.store import state as snapshots
+from gateway.store.config import StoreConfig
+from gateway.store.database import FILE, get_meta, open_database, set_meta
+from gateway.store.journal import Journal
+from gateway.store.spool import Spool
+
+log = logging.getLogger(__name__)
+
+
+class StateLock:
+    """The exclusive hold on a state folder; the kernel lets go of it when the process ends, however."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "lock"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreError(f"state folder {folder}: {error.strerror}") from error
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = self._path.read_text(errors="replace").strip() or "?"
+            os.close(self._fd)
+            raise StateInUseError(f"state folder {folder} is in use by process {holder}") from None
+        os.ftruncate(self._fd, 0)
+        os.write(self._fd, str(os.getpid()).encode())
+
+    def release(self) -> None:
+        """Give the folder free."""
+        os.close(self._fd)
+
+
+class Store:
+    """One open state folder.
+
+    Raises:
+        StoreError: the file cannot be opened or is of a newer format.
+    """
+
+    def __init__(self, folder: Path, config: StoreConfig, now_ns: int) -> None:
+        self.folder = folder
+        self.config = config
+        self._db = self._open(now_ns)
+        self.epoch = get_meta(self._db, "epoch", 0)
+        self.processed = get_meta(self._db, "processed", 0)
+        """Journal position up to which the pipelines' output is in the spool."""
+        self.checkpointed = get_meta(self._db, "checkpoint", 0)
+        self.stream_ns = get_meta(self._db, "stream_ns", 0)
+        """Stream time of the newest tick."""
+        self.journal = Journal(self._db, config.journal)
+        self.journal.load()
+        self.spool = Spool(self._db, config.spool)
+        self.spool.load()
+
+    def _open(self, now_ns: int) -> apsw.Connection:
+        """Open the store; one that is no database any more is set aside, and a new one begun."""
+        try:
+            return open_database(self.folder, now_ns)
+        except StoreError as error:
+            if not isinstance(error.__cause__, (apsw.NotADBError, apsw.CorruptError)):
+                raise
+            for suffix in ("", "-wal", "-shm"):
+                with contextlib.suppress(FileNotFoundError):
+                    broken = self.folder / (FILE + suffix)
+                    broken.rename(self.folder / f"corrupt-{now_ns}-{FILE}{suffix}")
+            log.error("the store was damaged and is set aside as corrupt-%d-%s: %s", now_ns, FILE, error)  # noqa: TRY400  the cause is in the message, a traceback tells no more
+            return open_database(self.folder, now_ns)
+
+    def close(self) -> None:
+        """Close the connection; folds the write-ahead log into the file."""
+        self._db.close()
+
+    def status(self) -> dict[str, Any]:
+        """For ``status``: plain JSON types."""
+        return {
+            "epoch": self.epoch,
+            "journal": {
+                "position": self.journal.last,
+                "bytes": self.journal.bytes,
+                "checkpoint": self.checkpointed,
+                "processed": self.processed,
+                "damaged": self.journal.damaged,
+            },
+            "spool": {
+                uplink: {
+                    "rows": gauge.rows,
+                    "bytes": gauge.bytes,
+                    "samples": gauge.samples,
+                    "oldest_ns": self.spool.oldest_ns(uplink),
+                    "lost": self.spool.lost.get(uplink, 0),
+                }
+                for uplink, gauge in self.spool.gauges.items()
+            },
+            "damaged": self.spool.damaged,
+        }
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing, on disk when it ends.
+
+        Raises:
+            StoreError: nothing of it is durable.
+        """
+        try:
+            with self._db:
+                yield
+        except apsw.Error as error:
+            raise StoreError(f"{type(error).__name__}: {error}") from error
+
+    def load_directory(self, directory: Directory) -> None:
+        """Fill an empty directory from disk."""
+        directory.load(self._db.execute("SELECT id, row FROM directory ORDER BY id"))
+
+    def write_directory(self, directory: Directory) -> None:
+        """Write what changed in the directory; part of the caller's transaction."""
+        self._db.executemany("INSERT OR REPLACE INTO directory VALUES (?, ?)", directory.changes())
+
+    def mark_processed(self, position: int, stream_ns: int) -> None:
+        """Say up to where the spool holds the output; part of the caller's transaction."""
+        set_meta(self._db, "processed", position)
+        self.processed = position
+        if stream_ns > self.stream_ns:
+            set_meta(self._db, "stream_ns", stream_ns)
+            self.stream_ns = stream_ns
+
+    def write_checkpoint(self, states: dict[str, Any]) -> None:
+        """Write the pipelines' states as of ``processed``; part of the caller's transaction."""
+        self._db.execute("DELETE FROM checkpoint")
+        self._db.executemany(
+            "INSERT INTO checkpoint VALUES (?, ?)",
+            [(name, snapshots.encode(state)) for name, state in states.items()],
+        )
+        set_meta(self._db, "checkpoint", self.processed)
+        self.checkpointed = self.processed
+
+    def read_checkpoint(self) -> dict[str, Any]:
+        """The pipelines' states; one that is damaged is left out, counted and told."""
+        states: dict[str, Any] = {}
+        for name, raw in self._db.execute("SELECT pipeline, state FROM checkpoint"):
+            try:
+                states[name] = snapshots.decode(raw)
+            except PayloadError as error:
+                log.error("checkpoint of pipeline %s is damaged: %s", name, error)  # noqa: TRY400  no traceback needed
+        return states
