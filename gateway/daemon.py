@@ -1,0 +1,243 @@
+"""The daemon: builds everything from a configuration, runs it, changes it, and stops it in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from gateway import __version__, notify
+from gateway.clock import Clock
+from gateway.config import GatewayConfig, load_checked
+from gateway.control import serving
+from gateway.directory import Directory
+from gateway.engine import Committed, Engine
+from gateway.errors import ConfigError, StoreError
+from gateway.intake import Intake
+from gateway.links import AdapterLink, UplinkLink
+from gateway.logs import set_up
+from gateway.reload import Changes, compare
+from gateway.store.store import StateLock, Store
+from gateway.watchdog import Watchdog
+
+log = logging.getLogger(__name__)
+
+STOP_S = 9.0
+"""SIGTERM to exit, at most; systemd is told 10 s."""
+
+
+class Daemon:
+    """One running gateway. ``run`` is its life."""
+
+    def __init__(self, path: Path, env: Mapping[str, str] = os.environ) -> None:
+        self._path = path
+        self._env = env
+        self._stop = asyncio.Event()
+        self._reload_lock = asyncio.Lock()
+        self.config = GatewayConfig()
+        self.clock = Clock()
+        self.directory = Directory()
+        self.adapters: dict[str, AdapterLink] = {}
+        self.uplinks: dict[str, UplinkLink] = {}
+        self.intake: Intake
+        self._reloads = {"done": 0, "failed": 0}
+        self._began = asyncio.get_running_loop().time()
+
+    async def run(self) -> None:
+        """Start, serve until SIGTERM or SIGINT, and stop in order.
+
+        Raises:
+            ConfigError, StateInUseError, StoreError: it cannot start.
+        """
+        self.config = self._load()
+        set_up(self.config.log)
+        state = Path(self.config.state)
+        lock = StateLock(state)
+        try:
+            async with self._engine(state) as intake:
+                self.intake = intake
+                await self._serve(state)
+        finally:
+            lock.release()
+
+    def _load(self) -> GatewayConfig:
+        loaded = load_checked(self._path, self._env)
+        for warning in loaded.warnings:
+            log.warning("%s", warning)
+        return loaded.config
+
+    @contextlib.asynccontextmanager
+    async def _engine(self, state: Path) -> AsyncIterator[Intake]:
+        """The store's thread with the engine in it, and the intake in front of them."""
+        with ThreadPoolExecutor(1, "store") as executor:
+            loop = asyncio.get_running_loop()
+            engine = await loop.run_in_executor(executor, self._open_engine, state)
+            try:
+                yield Intake(engine, executor, self.clock, self.config.store, self._committed, self._reopened)
+            finally:
+                await loop.run_in_executor(executor, engine.store.close)
+
+    def _open_engine(self, state: Path) -> Engine:
+        store = Store(state, self.config.store, self.clock.now_ns())
+        self.directory.limit = self.config.max_points
+        store.load_directory(self.directory)
+        self.clock.resume_after(store.stream_ns)
+        engine = Engine(store, self.directory, self.config.pipelines)
+        engine.recover(self.clock.now_ns())
+        if engine.replayed:
+            log.info("replayed %d journal blocks behind the checkpoint", engine.replayed)
+        return engine
+
+    async def _serve(self, state: Path) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+        for name, uplink in self.config.uplinks.items():
+            self._start_uplink(name, uplink)
+        for name, adapter in self.config.adapters.items():
+            self._start_adapter(name, adapter)
+        verbs = {"status": self._status_verb, "reload": self._reload_verb}
+        async with serving(state, verbs):
+            committing = asyncio.create_task(self.intake.run(), name="intake")
+            watchdog = asyncio.create_task(Watchdog(self.intake).run(), name="watchdog")
+            log.info("onpath %s runs as %s", __version__, self.config.gateway)
+            notify.notify("READY=1", f"STATUS={len(self.adapters)} adapters, {len(self.uplinks)} uplinks")
+            stopping = asyncio.create_task(self._stop.wait(), name="stop")
+            await asyncio.wait([committing, stopping], return_when=asyncio.FIRST_COMPLETED)
+            notify.notify("STOPPING=1")
+            log.info("stopping")
+            await self._shut_down(committing)
+            for task in (watchdog, stopping):
+                task.cancel()
+
+    async def _shut_down(self, committing: asyncio.Task[None]) -> None:
+        """Adapters first, then what they had handed over, then what uplinks can still send."""
+        try:
+            async with asyncio.timeout(STOP_S):
+                await asyncio.gather(*(adapter.stop() for adapter in self.adapters.values()))
+                self.intake.stop()
+                await asyncio.gather(committing, return_exceptions=True)
+                await self._commit_quietly()
+                async with asyncio.timeout(STOP_S / 3):
+                    up = [uplink for uplink in self.uplinks.values() if uplink.stats.link == "up"]
+                    await asyncio.gather(*(uplink.drained() for uplink in up))
+        except TimeoutError:
+            log.info("what is not delivered stays in the spool")
+        finally:
+            self.intake.stop()
+            await asyncio.gather(*(uplink.stop() for uplink in self.uplinks.values()))
+            await self._commit_quietly()
+
+    async def _commit_quietly(self) -> None:
+        try:
+            await self.intake.commit(checkpoint=True)
+        except StoreError as error:
+            log.error("the last commit failed: %s", error)  # noqa: TRY400  the daemon is going anyway
+
+    def _committed(self, committed: Committed) -> None:
+        for name, through in committed.given_up.items():
+            if name in self.uplinks:
+                self.uplinks[name].feed.forget(through)
+        for name, batches in committed.batches.items():
+            if name in self.uplinks:
+                self.uplinks[name].feed.offer(batches)
+
+    def _reopened(self) -> None:
+        newest = self.intake.engine.store.spool.newest
+        for uplink in self.uplinks.values():
+            uplink.feed.restart(newest)
+
+    def _start_adapter(self, name: str, config: Any) -> None:
+        self.adapters[name] = AdapterLink(
+            name, config, gateway=self.config.gateway, clock=self.clock, intake=self.intake
+        )
+        self.adapters[name].start()
+
+    def _start_uplink(self, name: str, config: Any) -> None:
+        self.uplinks[name] = UplinkLink(name, config, gateway=self.config.gateway, clock=self.clock, intake=self.intake)
+        self.uplinks[name].start()
+
+    def _on_hangup(self) -> None:
+        async def reload() -> None:
+            with contextlib.suppress(ConfigError):
+                await self.reload()
+
+        self._hangup = asyncio.create_task(reload(), name="reload")
+
+    async def reload(self) -> Changes:
+        """Read the configuration again and change only what changed.
+
+        Raises:
+            ConfigError: nothing was changed.
+        """
+        async with self._reload_lock:
+            notify.reloading()
+            try:
+                fresh = await asyncio.to_thread(self._load)
+                changes = compare(self.config, fresh)
+                await self._apply(fresh, changes)
+            except ConfigError as error:
+                self._reloads["failed"] += 1
+                log.error("reload refused, nothing was changed:\n%s", error)  # noqa: TRY400  problems, not a traceback
+                raise
+            finally:
+                notify.notify("READY=1")
+            self._reloads["done"] += 1
+            log.info("reloaded: %s", changes)
+            return changes
+
+    async def _apply(self, fresh: GatewayConfig, changes: Changes) -> None:
+        """Adapters that go, stop first; uplinks that come, start before pipelines write for them."""
+        await asyncio.gather(*(self.adapters.pop(name).stop() for name in changes.adapters.stop))
+        await asyncio.gather(*(self.uplinks.pop(name).stop() for name in changes.uplinks.stop))
+        self.config = fresh
+        set_up(fresh.log)
+        self.directory.limit = fresh.max_points
+        for name in changes.uplinks.start:
+            self._start_uplink(name, fresh.uplinks[name])
+        if changes.pipelines:
+            await self.intake.reconfigure(fresh.pipelines)
+        for name in changes.adapters.start:
+            self._start_adapter(name, fresh.adapters[name])
+
+    async def _reload_verb(self, _request: dict[str, Any]) -> dict[str, Any]:
+        return {"reload": (await self.reload()).as_dict()}
+
+    async def _status_verb(self, _request: dict[str, Any]) -> dict[str, Any]:
+        return {"status": await self.status()}
+
+    async def status(self) -> dict[str, Any]:
+        """Everything the daemon counts, as plain JSON types."""
+        engine = await self.intake.on_store(self.intake.engine.status)
+        now = self.clock.now_ns()
+        spools = engine["store"].pop("spool")
+        return {
+            "gateway": self.config.gateway,
+            "version": __version__,
+            "pid": os.getpid(),
+            "uptime_s": round(asyncio.get_running_loop().time() - self._began, 3),
+            "clock": {"steps": self.clock.steps, "last_step_ns": self.clock.last_step_ns},
+            "points": len(self.directory),
+            "adapters": {name: adapter.stats.as_dict() for name, adapter in self.adapters.items()},
+            "pipelines": engine["pipelines"],
+            "uplinks": {
+                name: uplink.stats.as_dict() | {"spool": _spool(spools.get(name), now)}
+                for name, uplink in self.uplinks.items()
+            },
+            "store": engine["store"] | {"lost_samples": self.intake.lost_samples, "commits": self.intake.commits},
+            "reloads": self._reloads,
+        }
+
+
+def _spool(found: dict[str, Any] | None, now_ns: int) -> dict[str, Any]:
+    if not found:
+        return {"rows": 0, "bytes": 0, "samples": 0, "oldest_s": 0.0, "lost": 0}
+    oldest = found.pop("oldest_ns")
+    return found | {"oldest_s": max(0.0, round((now_ns - oldest) / 1e9, 3)) if oldest else 0.0}

@@ -1,0 +1,1 @@
+"""Northbound destinations: one module each, their formats beside them."""

@@ -1,0 +1,99 @@
+"""Frame messages back to records: the inverse of :class:`gateway.uplinks.formats.FrameEncoder`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import msgpack
+import numpy as np
+
+from gateway.directory import Directory
+from gateway.errors import PayloadError
+from gateway.frame import Frame
+from gateway.point import Kind, Point
+from gateway.uplinks.config import TimeFormat
+from gateway.uplinks.formats import WIRE_VERSION, loss_of, samples
+from gateway.wire import columns
+
+MAX_MESSAGE = 1 << 28
+_ID_FIELDS = ("gateway", "epoch", "seq", "pipeline", "historical")
+
+
+def messages(stream: BinaryIO) -> Iterator[Any]:
+    """Msgpack objects back to back in a stream.
+
+    Raises:
+        PayloadError: ``bad-stream``; what follows cannot be told apart any more.
+    """
+    unpacker = msgpack.Unpacker(stream, strict_map_key=False, max_buffer_size=MAX_MESSAGE)
+    while True:
+        try:
+            message = next(unpacker)
+        except StopIteration:
+            _check_end(stream, unpacker)
+            return
+        except (ValueError, msgpack.UnpackException) as error:
+            raise PayloadError("bad-stream", str(error) or type(error).__name__) from error
+        yield message
+
+
+def _check_end(stream: BinaryIO, unpacker: msgpack.Unpacker) -> None:
+    if stream.seekable() and stream.tell() > unpacker.tell():
+        raise PayloadError("bad-stream", f"cut short after byte {unpacker.tell()}")
+
+
+class FrameDecoder:
+    """Decodes the messages of any number of gateways; learns their directories as they come."""
+
+    def __init__(self, time: TimeFormat = TimeFormat.RFC3339) -> None:
+        self._time = time
+        self._directories: dict[str, dict[int, Any]] = {}
+
+    def decode(self, message: Any) -> dict[str, Any] | None:
+        """One ``json`` record, or None for a directory message.
+
+        Raises:
+            PayloadError: it is no frame message, is damaged, or its directory never came.
+        """
+        match message:
+            case {"onpath": 1, "directory": str(name), "points": dict(points)}:
+                self._directories[name] = points
+                return None
+            case {"onpath": 1, "columns": bytes(raw), "directory": str(name)}:
+                return self._record(message) | {"samples": self._samples(columns.decode(raw), name)}
+            case {"onpath": 1, "loss": {"from": int(first), "to": int(last), "count": int(n), "reason": str(why)}}:
+                return self._record(message) | {"samples": [], "loss": loss_of(first, last, n, why, self._time)}
+            case {"onpath": int(version)} if version != WIRE_VERSION:
+                raise PayloadError("bad-version", f"message of version {version}; this one reads {WIRE_VERSION}")
+            case _:
+                raise PayloadError("bad-message", repr(message)[:80])
+
+    def _record(self, message: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return {field: message[field] for field in _ID_FIELDS}
+        except KeyError as error:
+            raise PayloadError("bad-message", f"without {error}") from error
+
+    def _samples(self, frame: Frame, name: str) -> list[dict[str, Any]]:
+        described = self._directories.get(name)
+        if described is None:
+            raise PayloadError("unknown-directory", f"directory {name} was not among the messages before")
+        try:
+            directory, ids = _directory(described, np.unique(frame.point).tolist())
+        except (KeyError, TypeError, ValueError) as error:
+            raise PayloadError("bad-directory", f"{type(error).__name__}: {error}") from error
+        local = np.array([ids[point] for point in frame.point.tolist()], np.int32)
+        return samples(frame.replace(point=local), directory, self._time)
+
+
+def _directory(described: dict[int, Any], wanted: list[int]) -> tuple[Directory, dict[int, int]]:
+    """A directory of the wanted points, and where each id of the sender stands in it."""
+    directory = Directory(len(wanted))
+    ids: dict[int, int] = {}
+    for point in wanted:
+        facts = described[point]
+        ids[point] = directory.add(Point(name=facts["name"], unit=facts["unit"], kind=Kind(facts["kind"])))
+        for text in facts.get("states", ()):
+            directory.state(ids[point], text)
+    return directory, ids

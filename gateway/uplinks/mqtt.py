@@ -1,0 +1,122 @@
+"""Uplink to an MQTT broker: QoS 1, several batches in flight, done at PUBACK only."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiomqtt
+from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY
+
+from gateway.batch import Batch
+from gateway.errors import LinkError
+from gateway.tasks import task_group
+from gateway.uplinks.base import Uplink, UplinkContext
+from gateway.uplinks.config import Format, MqttUplinkConfig
+from gateway.uplinks.formats import FrameEncoder, encode_json
+
+_VERSIONS = {"3.1.1": aiomqtt.ProtocolVersion.V311, "5": aiomqtt.ProtocolVersion.V5}
+
+
+class MqttUplink(Uplink):
+    """See :class:`MqttUplinkConfig`."""
+
+    def __init__(self, config: MqttUplinkConfig) -> None:
+        self._config = config
+
+    async def run(self, ctx: UplinkContext) -> None:
+        """See the base class.
+
+        Each run is a connection and a client of its own: nothing is sent twice by a library that
+        remembers, and the feed knows what is still to be sent.
+        """
+        try:
+            async with self._client(ctx) as client:
+                ctx.link(up=True, detail=self._config.url)
+                await _Link(self._config, ctx, client).serve()
+        except (aiomqtt.MqttError, OSError) as error:
+            raise LinkError(f"{self._config.url}: {error}") from error
+
+    def _client(self, ctx: UplinkContext) -> aiomqtt.Client:
+        config, url = self._config, urlsplit(self._config.url)
+        v5 = config.version == "5"
+        return aiomqtt.Client(
+            url.hostname or "",
+            url.port or (8883 if url.scheme == "mqtts" else 1883),
+            identifier=config.client_id or f"onpath-{ctx.gateway}-{ctx.name}",
+            username=config.username or None,
+            password=config.password or None,
+            protocol=_VERSIONS[config.version],
+            clean_session=None if v5 else True,
+            clean_start=True if v5 else MQTT_CLEAN_START_FIRST_ONLY,
+            keepalive=max(1, round(config.keepalive)),
+            timeout=config.timeout,
+            max_inflight_messages=config.in_flight,
+            tls_context=tls_context(config) if url.scheme == "mqtts" else None,
+        )
+
+
+def tls_context(config: MqttUplinkConfig) -> ssl.SSLContext:
+    """Trust and identity of an ``mqtts`` link; a missing or empty file fails, every time anew.
+
+    Raises:
+        OSError: a file cannot be read, or holds no certificate (``ssl.SSLError`` is one).
+    """
+    if config.ca and not Path(config.ca).stat().st_size:
+        raise LinkError(f"{config.ca}: no certificate in it")
+    context = ssl.create_default_context(cafile=config.ca or None)
+    if config.cert:
+        context.load_cert_chain(config.cert, config.key)
+    return context
+
+
+class _Link:
+    """One connection."""
+
+    def __init__(self, config: MqttUplinkConfig, ctx: UplinkContext, client: aiomqtt.Client) -> None:
+        self._config = config
+        self._ctx = ctx
+        self._client = client
+        self._frames = FrameEncoder(ctx.gateway, ctx.epoch, ctx.directory)
+        self._window = asyncio.Semaphore(config.in_flight)
+
+    async def serve(self) -> None:
+        async with task_group() as tasks:
+            tasks.create_task(self._watch(), name=f"uplink {self._ctx.name} watch")
+            while True:
+                await self._window.acquire()
+                batch = await self._ctx.next()
+                topic = self._topic(batch)
+                payload, announced = self._encode(batch)
+                if announced:
+                    # Waited for: whoever reads the batch must be able to find the names
+                    await self._publish(f"{topic}/directory/{announced[0]}", announced[1], retain=True)
+                tasks.create_task(self._send(batch, topic, payload), name=f"uplink {self._ctx.name} send")
+
+    async def _watch(self) -> None:
+        """Notice at once that the connection is gone; nothing is subscribed, so nothing else arrives."""
+        async for _ in self._client.messages:
+            pass
+
+    def _topic(self, batch: Batch) -> str:
+        return self._config.topic.format(gateway=self._ctx.gateway, pipeline=batch.pipeline, uplink=self._ctx.name)
+
+    def _encode(self, batch: Batch) -> tuple[bytes, tuple[str, bytes] | None]:
+        if self._config.format is Format.FRAME:
+            return self._frames.encode(batch)
+        ctx = self._ctx
+        return encode_json(batch, ctx.gateway, ctx.epoch, ctx.directory, self._config.time), None
+
+    async def _send(self, batch: Batch, topic: str, payload: bytes) -> None:
+        await self._publish(topic, payload)
+        self._ctx.done(batch)
+        self._window.release()
+
+    async def _publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Returns at PUBACK."""
+        stats = self._ctx.stats
+        stats.messages += 1
+        stats.bytes += len(payload)
+        await self._client.publish(topic, payload, qos=1, retain=retain, timeout=self._config.timeout)
