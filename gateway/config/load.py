@@ -1,0 +1,161 @@
+"""From a file or a folder of YAML to one :class:`GatewayConfig`, or to every problem of every file.
+
+read, compose, merge, expand, convert, check: each stage goes on over what the one before could save, so
+that one run shows all that is wrong; only the cross references wait until all else is right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingABC
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from gateway.config.check import check
+from gateway.config.compose import mark_at, parse
+from gateway.config.convert import convert
+from gateway.config.expand import Expander
+from gateway.config.model import GatewayConfig
+from gateway.config.nodes import Entry, Mapping, Mark, Node, Scalar, path_text, resolve
+from gateway.config.plugins import installed
+from gateway.errors import ConfigError, Problem
+
+MAX_FILE: Final = 16 << 20
+"""Bytes of one file."""
+MERGED: Final = ("adapters", "pipelines", "uplinks")
+"""Top-level keys whose names may come from several files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration that can be run."""
+
+    config: GatewayConfig
+    warnings: list[Problem] = field(default_factory=list)
+    """What can be run and is probably not meant."""
+    files: list[Path] = field(default_factory=list)
+    """The files it was read from, in the order of merging."""
+    secrets: frozenset[str] = frozenset()
+    """Contents of the credentials that are part of it: never to be shown."""
+
+
+def load(path: Path, env: MappingABC[str, str]) -> GatewayConfig:
+    """The configuration of a file, or of all ``*.yaml`` and ``*.yml`` of a folder together.
+
+    Args:
+        path: the file or the folder; its spelling is what problems show.
+        env: where ``${VAR}`` comes from, and ``CREDENTIALS_DIRECTORY``.
+
+    Raises:
+        ConfigError: with every problem of every file.
+    """
+    return load_checked(path, env).config
+
+
+def load_checked(path: Path, env: MappingABC[str, str]) -> Loaded:
+    """The same with warnings, the files read, and the secrets.
+
+    Raises:
+        ConfigError: with every problem of every file.
+    """
+    problems = list(installed().problems)
+    files = _files(path, problems)
+    trees = [tree for file in files if (tree := _read(file, problems)) is not None]
+    expander = Expander(env)
+    root = expander.mapping(merge(trees, problems))
+    config, wrong = convert(GatewayConfig, root)
+    problems += expander.problems + wrong
+    warnings: list[Problem] = []
+    if config is not None and not problems:
+        problems, warnings = check(config, root)
+    if config is None or problems:
+        raise ConfigError([expander.hide(problem) for problem in problems])
+    warnings = sorted(expander.hide(warning) for warning in warnings)
+    return Loaded(config, warnings, files, frozenset(expander.secrets))
+
+
+def _files(path: Path, problems: list[Problem]) -> list[Path]:
+    """The files that ``path`` stands for. Hidden ones are left out: editors leave them about."""
+    try:
+        if not path.is_dir():
+            return [path]
+        found = sorted(file for file in path.iterdir() if _is_config(file))
+    except OSError as error:
+        problems.append(_at_top(path, f"cannot be read: {error.strerror}"))
+        return []
+    if not found:
+        problems.append(_at_top(path, "no *.yaml or *.yml file in this folder"))
+    return found
+
+
+def _is_config(file: Path) -> bool:
+    return file.suffix in {".yaml", ".yml"} and not file.name.startswith(".") and not file.is_dir()
+
+
+def _at_top(path: Path, message: str) -> Problem:
+    return Problem(str(path), 1, 1, "", message)
+
+
+def _read(file: Path, problems: list[Problem]) -> Mapping | None:
+    """The tree of one file, or None if there is none to speak of."""
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(MAX_FILE + 1)
+    except OSError as error:
+        problems.append(_at_top(file, f"cannot be read: {error.strerror}"))
+        return None
+    if len(data) > MAX_FILE:
+        problems.append(_at_top(file, f"larger than {MAX_FILE >> 20} MiB"))
+        return None
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode("utf-8-sig", "replace")
+        mark = mark_at(before, len(before), str(file))
+        problems.append(mark.problem("", f"byte 0x{data[error.start]:02X} is not UTF-8; save it as UTF-8"))
+        return None
+    tree, wrong = parse(text, str(file))
+    problems += wrong
+    return tree
+
+
+def merge(trees: list[Mapping], problems: list[Problem]) -> Mapping:
+    """One tree of several: adapters, pipelines and uplinks by name; anything else may stand only once."""
+    if not trees:
+        return Mapping(Mark("", 1, 1), {})
+    entries: dict[str, Entry] = {}
+    for tree in trees:
+        for key, entry in tree.entries.items():
+            first = entries.get(key)
+            entries[key] = entry if first is None else _join(key, first, entry, problems)
+    return Mapping(trees[0].mark, entries)
+
+
+def _join(key: str, first: Entry, second: Entry, problems: list[Problem]) -> Entry:
+    if key in MERGED:
+        if _is_nothing(second.value):
+            return first
+        if _is_nothing(first.value):
+            return second
+        if isinstance(first.value, Mapping) and isinstance(second.value, Mapping):
+            return Entry(first.key, _join_maps(key, first.value, second.value, problems))
+    problems.append(_twice((key,), first, second))
+    return first
+
+
+def _join_maps(key: str, first: Mapping, second: Mapping, problems: list[Problem]) -> Mapping:
+    entries = dict(first.entries)
+    for name, entry in second.entries.items():
+        if name in entries:
+            problems.append(_twice((key, name), entries[name], entry))
+        else:
+            entries[name] = entry
+    return Mapping(first.mark, entries)
+
+
+def _twice(path: tuple[str, ...], first: Entry, second: Entry) -> Problem:
+    return second.key.problem(path_text(path), f"defined twice; also defined at {first.key}")
+
+
+def _is_nothing(node: Node) -> bool:
+    return isinstance(node, Scalar) and resolve(node) is None
