@@ -10,15 +10,21 @@ from __future__ import annotations
 import abc
 import logging
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway.frame import Frame
+    import numpy as np
+    import numpy.typing as npt
+
+    from gateway.frame import Frame, Mask
     from gateway.point import Point
+
+
+Tokens: TypeAlias = "npt.NDArray[np.uint64]"
 
 
 class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
@@ -80,8 +86,15 @@ class Context(Protocol):
     def now_ns(self) -> int:
         """UTC ns since 1970, from the wall clock anchored to the monotonic one."""
 
-    async def emit(self, frame: Frame) -> Receipt:
-        """Hand over samples; waits while the gateway is full. A receipt costs nothing until it is asked."""
+    async def emit(self, frame: Frame, tokens: Tokens | None = None) -> Receipt:
+        """Hand over samples; waits while the gateway is full. A receipt costs nothing until it is asked.
+
+        ``tokens``, uint64 [messages], name the wire messages that the frame came from, where a sender that
+        missed our acknowledgement repeats them; they become durable with the frame.
+        """
+
+    def known(self, tokens: Tokens) -> Mask:
+        """Which messages are durable already, perhaps since before a restart, [n]: acknowledge, do not emit."""
 
     def link(self, device: str, *, up: bool, detail: str = "") -> None:
         """Say that a link (``""`` is the adapter's own, else a device's) is up or down; logs changes only."""
@@ -90,13 +103,15 @@ class Context(Protocol):
 class Stats:
     """What one adapter counts, in the same words for all of them."""
 
-    __slots__ = ("devices", "link", "messages", "reasons", "samples")
+    __slots__ = ("devices", "link", "messages", "reasons", "repeated", "samples")
 
     def __init__(self) -> None:
         self.samples = 0
         """Samples handed over, good or bad."""
         self.messages = 0
         """Wire units taken: responses, notifications, packets."""
+        self.repeated = 0
+        """Wire units that a sender repeated though they were durable; they are acknowledged and not taken."""
         self.reasons: Counter[str] = Counter()
         """Errors by reason: ``timeout``, ``unparsable`` ... A rejected message counts here."""
         self.link = "down"
@@ -113,6 +128,7 @@ class Stats:
         return {
             "samples": self.samples,
             "messages": self.messages,
+            "repeated": self.repeated,
             "errors": self.errors,
             "reasons": dict(self.reasons),
             "link": self.link,

@@ -60,6 +60,7 @@ def broker_config(state: Path, *, host: str, port: int, mqtt_port: int, max_stor
         f"host: {address}\n"
         f"port: {port or -1}\n"
         f"log_file: {log}\n"
+        "max_payload: 8MB\n"  # the most that it advises; its default of 1 MB is less than a large batch
         f"jetstream {{ store_dir: {store}, max_file_store: {max_store} }}\n"
         f"mqtt {{ host: {address}, port: {mqtt_port or -1} }}\n"
     )
@@ -72,8 +73,8 @@ def _log(state: Path) -> Path:
 class EmbeddedBroker:
     """A nats-server in a folder of its own: ``async with EmbeddedBroker(folder) as broker``.
 
-    ``mqtt_port`` and ``port`` (the NATS protocol) hold the real ports once it runs. A folder that was
-    used before brings its sessions and undelivered messages back.
+    ``mqtt_port`` and ``port`` (the NATS protocol) hold the real ports once it runs; started again it keeps
+    them. A folder that was used before brings its sessions and undelivered messages back.
     """
 
     def __init__(
@@ -90,7 +91,6 @@ class EmbeddedBroker:
         self.host = host
         self.port = port
         self.mqtt_port = mqtt_port
-        self._asked = (port, mqtt_port)
         self._max_store = max_store
         self._timeout_s = timeout_s
         self._process: asyncio.subprocess.Process | None = None
@@ -126,8 +126,9 @@ class EmbeddedBroker:
         self.state.mkdir(parents=True, exist_ok=True)
         _log(self.state).unlink(missing_ok=True)  # the ports are read from what this run writes
         config = self.state / "nats.conf"
-        port, mqtt_port = self._asked
-        text = broker_config(self.state, host=self.host, port=port, mqtt_port=mqtt_port, max_store=self._max_store)
+        text = broker_config(
+            self.state, host=self.host, port=self.port, mqtt_port=self.mqtt_port, max_store=self._max_store
+        )
         config.write_text(text, "utf-8")
         self._process = await asyncio.create_subprocess_exec(
             str(binary),

@@ -48,11 +48,13 @@ async def serving(folder: Path, verbs: Mapping[str, Verb]) -> AsyncIterator[None
     """Answer requests while the block runs."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, ValueError, asyncio.IncompleteReadError):
-            while line := await reader.readline():
-                writer.write(json.dumps(await _answer(line, verbs)).encode() + b"\n")
-                await writer.drain()
-        writer.close()
+        try:
+            with contextlib.suppress(OSError, ValueError):
+                while line := await reader.readline():
+                    writer.write(json.dumps(await _answer(line, verbs)).encode() + b"\n")
+                    await writer.drain()
+        finally:
+            writer.close()  # also after a defect in a verb: who asked may not wait for ever
 
     (folder / SOCKET).unlink(missing_ok=True)  # of a process that was killed; the lock is ours
     with _reachable(folder) as path:
@@ -69,7 +71,7 @@ async def _answer(line: bytes, verbs: Mapping[str, Verb]) -> dict[str, Any]:
     try:
         request = json.loads(line)
         verb = verbs[request["verb"]]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return {"ok": False, "error": f"unknown request; verbs: {', '.join(sorted(verbs))}"}
     try:
         return {"ok": True, **await verb(request)}
@@ -98,7 +100,7 @@ async def ask(state: Path, verb: str, **fields: Any) -> dict[str, Any]:
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
-    if not line:
+    if not line.endswith(b"\n"):
         raise NotRunningError(f"the daemon of {state} closed the connection")
     answer: dict[str, Any] = json.loads(line)
     return answer

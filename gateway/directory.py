@@ -142,9 +142,13 @@ class Directory:
     def load(self, rows: Iterable[tuple[int, bytes]]) -> None:
         """Take over what :meth:`changes` once gave, ordered by id, into an empty directory."""
         for point_id, encoded in rows:
-            row = _ROW.decode(encoded)
-            while len(self._points) < point_id:  # a row that could not be read: its id stays taken
+            while len(self._points) < point_id:  # a row that is gone: its id stays taken
                 self._points.append(Point(name=f"?{len(self._points)}"))
+            try:
+                row = _ROW.decode(encoded)
+            except (msgspec.DecodeError, UnicodeDecodeError):  # damaged: the point comes back under a new id
+                self._points.append(Point(name=f"?{point_id}"))
+                continue
             self._points.append(row.point)
             self._ids[row.point.name] = point_id
             if row.states:

@@ -16,6 +16,7 @@ from typing import Any
 
 import apsw
 
+from adapters.base import Tokens
 from gateway.batch import Batch
 from gateway.config.model import PipelineConfig
 from gateway.directory import Directory
@@ -24,6 +25,7 @@ from gateway.graph import Graph, Outputs
 from gateway.store.config import SpoolFull
 from gateway.store.segments import Segment, Step, Tick
 from gateway.store.store import Store
+from gateway.store.tokens import RecentTokens
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,8 @@ class Group:
     segments: Sequence[Segment] = ()
     delivered: Sequence[tuple[str, int]] = ()
     """(uplink, seq) that the other side has."""
+    tokens: Sequence[tuple[str, Tokens]] = ()
+    """(adapter, tokens) of the wire messages behind the segments."""
     run: bool = True
     """Whether the pipelines run now, on all that is journaled."""
     checkpoint: bool = False
@@ -63,6 +67,7 @@ class Engine:
         self._waiting: list[Segment] = []
         """Journaled and not yet processed."""
         self.replayed = 0
+        self.recent = RecentTokens(store.tokens.read())
 
     def recover(self, now_ns: int) -> None:
         """Bring the pipelines to where the store says they were, and spool what was not spooled yet."""
@@ -102,7 +107,7 @@ class Engine:
         with self.store.transaction():
             self.store.spool.remove(group.delivered)
             if segments:
-                self.store.journal.append(segments, now_ns)
+                self.store.tokens.append(self.store.journal.append(segments, now_ns), group.tokens)
             committed = Committed(self.store.journal.last)
             if group.run and self._waiting:
                 outputs = self._process(self._waiting)
@@ -122,6 +127,7 @@ class Engine:
             return
         self.store.write_checkpoint(self.graph.snapshot())
         self.store.journal.trim(self.store.checkpointed, now_ns)
+        self.store.tokens.trim()
         self.store.spool.expire(now_ns)
 
     def _process(self, segments: Sequence[Segment]) -> Outputs:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from typing import ParamSpec, TypeVar
 
+from adapters.base import Tokens
 from gateway.clock import Clock
 from gateway.config.model import PipelineConfig
 from gateway.directory import Directory
@@ -44,6 +45,8 @@ class OpenGroup:
 
     def __init__(self) -> None:
         self.segments: list[Segment] = []
+        self.tokens: list[tuple[str, Tokens]] = []
+        """Adapter and the tokens of wire messages, see :meth:`adapters.base.Context.emit`."""
         self.samples = 0
         self.began: float | None = None
         """Loop time of the first segment."""
@@ -87,6 +90,8 @@ class Intake:
     ) -> None:
         self.engine = engine
         self.config = config
+        self.recent = engine.recent
+        """Tokens of messages that are durable; read and written on the loop only, once recovered."""
         self._executor = executor
         self._clock = clock
         self._on_committed = on_committed
@@ -107,12 +112,14 @@ class Intake:
         """Samples that the store could not take and that no receipt protected."""
         self.commits = 0
 
-    async def emit(self, frame: Frame) -> OpenGroup:
+    async def emit(self, frame: Frame, adapter: str = "", tokens: Tokens | None = None) -> OpenGroup:
         """See :meth:`adapters.base.Context.emit`."""
         while not self._room.is_set():
             await self._room.wait()
         group = self._group
         group.add(frame)
+        if tokens is not None:
+            group.tokens.append((adapter, tokens))
         if group.samples >= GROUP_SAMPLES:
             group.urgent.set()
             if group.samples >= MAX_WAITING:
@@ -216,6 +223,8 @@ class Intake:
                 raise
             finally:
                 self._committing_since = None
+            for adapter, tokens in group.tokens:
+                self.recent.add(adapter, tokens)
             group.finish(committed.position)
             self._behind = not plan.run
             self.commits += 1
@@ -234,7 +243,7 @@ class Intake:
             self._news.set()
         if checkpoint:
             self._last_checkpoint = now
-        return Group(group.segments, delivered, run=run, checkpoint=checkpoint)
+        return Group(group.segments, delivered, group.tokens, run=run, checkpoint=checkpoint)
 
     def _open_up(self, *, blocked: bool) -> None:
         self._blocked = blocked

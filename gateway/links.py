@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from adapters.base import Adapter, AdapterConfig, Points, Receipt, Stats
+from adapters.base import Adapter, AdapterConfig, Points, Receipt, Stats, Tokens
 from gateway.batch import Batch
 from gateway.clock import Clock
-from gateway.frame import Frame
+from gateway.frame import Frame, Mask
 from gateway.intake import Intake
 from gateway.supervisor import LinkState, supervise
 from gateway.uplinks.base import Uplink, UplinkStats
@@ -36,10 +36,14 @@ class AdapterLink:
     def _changed(self, state: str) -> None:
         self.stats.link = state
 
-    async def emit(self, frame: Frame) -> Receipt:
+    async def emit(self, frame: Frame, tokens: Tokens | None = None) -> Receipt:
         """See :meth:`adapters.base.Context.emit`."""
         self.stats.samples += len(frame)
-        return await self._intake.emit(frame)
+        return await self._intake.emit(frame, self.name, tokens)
+
+    def known(self, tokens: Tokens) -> Mask:
+        """See :meth:`adapters.base.Context.known`."""
+        return self._intake.recent.known(self.name, tokens)
 
     def link(self, device: str, *, up: bool, detail: str = "") -> None:
         """See :meth:`adapters.base.Context.link`."""

@@ -34,7 +34,8 @@ def merged(frame: Frame, rules: npt.NDArray[np.uint8]) -> Frame:
     for code, ufunc in ((1, np.add), (2, np.minimum), (3, np.maximum)):
         chosen = rule[starts] == code
         if chosen.any():
-            value[chosen] = ufunc.reduceat(f.value, starts)[chosen]
+            with np.errstate(over="ignore", invalid="ignore"):  # infinities of other points, or of this one
+                value[chosen] = ufunc.reduceat(f.value, starts)[chosen]
     words = f.quality & np.uint16(0xFFFF ^ q.VALIDITY)
     joined = np.bitwise_or.reduceat(words, starts) | q.validity_of(np.maximum.reduceat(q.severity(f.quality), starts))
     quality = np.where(rule[starts] == 0, f.quality[last], joined).astype(np.uint16)

@@ -30,6 +30,6 @@ def watchdog_interval_s() -> float | None:
     """How often to feed the watchdog (half of WATCHDOG_USEC), or None where there is none."""
     usec = os.environ.get("WATCHDOG_USEC", "")
     pid = os.environ.get("WATCHDOG_PID", "")
-    if not usec.isdigit() or (pid and pid != str(os.getpid())):
+    if not usec.isdecimal() or not int(usec) or (pid and pid != str(os.getpid())):
         return None
     return int(usec) / 2e6

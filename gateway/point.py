@@ -39,11 +39,13 @@ class PointOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     unit: str = ""
     """UCUM unit, such as ``V`` or ``kW.h``."""
     kind: Kind = Kind.GAUGE
+    """How the value behaves: ``gauge``, ``counter`` (only grows) or ``state`` (one of a few)."""
     limits: tuple[float, float] | None = None
     """Lowest and highest plausible value; also the range that percent deadbands refer to."""
     resolution: Annotated[float, msgspec.Meta(gt=0)] | None = None
     """The smallest step of the value; makes sums exact integers."""
     merge: Merge = Merge.LAST
+    """How two values for the same time combine: ``last``, ``add``, ``min`` or ``max``."""
 
     def __post_init__(self) -> None:
         if self.limits is not None and self.limits[0] >= self.limits[1]:
@@ -77,9 +79,11 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
 def compile_glob(pattern: str) -> re.Pattern[str]:
     """A glob over point names: ``*`` within one segment, ``**`` over any number, ``?`` one character.
 
-    ``**/x`` also matches ``x`` and ``m1/**`` also matches ``m1``. A pattern without ``#`` never matches
-    past a ``#``, so that ``*/power`` does not take a window's ``m1/power#mean``, and ``**`` takes all.
+    ``**/x`` also matches ``x`` and ``m1/**`` also matches ``m1``. ``*`` and ``?`` never match a ``#``, so
+    that ``*/power`` does not take a window's ``m1/power#mean``; ``**`` takes everything.
     """
+    while "**/**" in pattern:
+        pattern = pattern.replace("**/**", "**")
     out, at = "", 0
     while at < len(pattern):
         if pattern.startswith("**/", at):

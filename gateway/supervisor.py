@@ -51,6 +51,7 @@ async def supervise(what: str, run: Callable[[], Awaitable[None]], link: LinkSta
     """Run for ever; after an error, pause and run again. Ends by cancellation only."""
     loop = asyncio.get_running_loop()
     failures = 0
+    told: type[Exception] | None = None
     while True:
         began = loop.time()
         try:
@@ -62,8 +63,9 @@ async def supervise(what: str, run: Callable[[], Awaitable[None]], link: LinkSta
         # it did not foresee is met with what helps most often, a fresh start.
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
-            if link.up is not False or failures == 0:
+            if link.up or type(error) is not told:
                 log.exception("%s failed", what)
+            told = type(error)
         link.set(up=False, detail=reason)
         failures = 1 if loop.time() - began > STEADY_S else failures + 1
         await asyncio.sleep(pause_s(failures))

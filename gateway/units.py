@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any, Self
 
@@ -39,6 +40,8 @@ def _parse(text: str, units: dict[str, float] | dict[str, int], what: str) -> fl
         at = match.end()
     if not text:
         raise ValueError(f"empty {what}")
+    if not math.isfinite(total):
+        raise ValueError(f"a {what} of {len(text)} characters is too long")
     return total
 
 

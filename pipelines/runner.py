@@ -65,6 +65,7 @@ class Step:
                 counts.samples_out + counts.filtered + counts.aggregated + counts.dropped + counts.queued
             )
             counts.drop("operator-error", max(lost, 0))
+            counts.derived = derived  # what it had made went with it
             return EMPTY
         counts.samples_out += len(out) - (counts.derived - derived)
         return out
@@ -208,7 +209,7 @@ class Pipeline:
         for step in self.steps:
             if step.key in kept:
                 step.restore(found[step.key])
-        gone = {key: step["counts"] for key, step in found.items() if key not in kept}
+        gone = {key: _let_go(step["counts"]) for key, step in found.items() if key not in kept}
         self._take_totals(state["in"], state["out"], state["retired"], gone)
         return kept
 
@@ -218,8 +219,7 @@ class Pipeline:
         Always ``in + derived == out + filtered + aggregated + dropped + queued``.
         """
         total = {
-            key: self.retired[key] + sum(getattr(step.operator.counts, key) for step in self.steps)
-            for key in _TOTALS
+            key: self.retired[key] + sum(getattr(step.operator.counts, key) for step in self.steps) for key in _TOTALS
         }
         return {
             "in": self.samples_in,
@@ -227,3 +227,8 @@ class Pipeline:
             **total,
             "steps": [{"step": step.kind, **step.operator.counts.as_dict()} for step in self.steps],
         }
+
+
+def _let_go(counts: dict[str, Any]) -> dict[str, Any]:
+    """Counters of a step that will not come back: what it held is dropped."""
+    return counts | {"dropped": counts["dropped"] + counts["queued"], "queued": 0}

@@ -46,7 +46,10 @@ def write_first_config(path: Path, answers: Answers, *, force: bool) -> None:
         answers = _ask(answers)
     text = render(answers)
     _check(text)
-    path.write_text(text)
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise OnpathError(f"{path}: {error.strerror}") from error
     print(f"wrote {path}; next: onpath check -c {path} && onpath run -c {path}")
 
 

@@ -24,6 +24,9 @@ app = typer.Typer(
 )
 
 ConfigPath = Annotated[Path, typer.Option("-c", "--config", help="A YAML file, or a folder whose *.yaml are merged.")]
+StatePath = Annotated[
+    Path | None, typer.Option(help="The daemon's state folder; default: what the configuration says.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print for machines.")]
 DEFAULT_CONFIG = Path("/etc/onpath")
 
@@ -113,19 +116,32 @@ def init(
 
 
 @app.command()
-def reload(config: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
-    """Make the running gateway read its configuration again; changes only what changed."""
-    from gateway.cli.running import reload_gateway
+def demo(
+    for_: Annotated[str | None, typer.Option("--for", metavar="DURATION", help="End by itself, such as 20s.")] = None,
+    as_json: AsJson = False,
+    rate: Annotated[float, typer.Option(min=0.1, max=500, help="Messages a second of each MQTT device.")] = 5.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the devices' noise.")] = 1,
+) -> None:
+    """Run the main job on this machine: 50 simulated devices, broker, gateway and receiver."""
+    from gateway.cli.demo import run_demo
 
-    reload_gateway(config, as_json=as_json)
+    run_demo(for_=for_, as_json=as_json, rate=rate, seed=seed)
 
 
 @app.command()
-def status(config: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+def reload(config: ConfigPath = DEFAULT_CONFIG, state: StatePath = None, as_json: AsJson = False) -> None:
+    """Make the running gateway read its configuration again; changes only what changed."""
+    from gateway.cli.running import reload_gateway
+
+    reload_gateway(config, state, as_json=as_json)
+
+
+@app.command()
+def status(config: ConfigPath = DEFAULT_CONFIG, state: StatePath = None, as_json: AsJson = False) -> None:
     """Show what the running gateway does."""
     from gateway.cli.running import show_status
 
-    show_status(config, as_json=as_json)
+    show_status(config, state, as_json=as_json)
 
 
 @app.command()

@@ -16,9 +16,9 @@ from gateway.control import ask
 from gateway.errors import OnpathError
 
 
-def reload_gateway(config: Path, *, as_json: bool) -> None:
+def reload_gateway(config: Path, state: Path | None, *, as_json: bool) -> None:
     """Ask for a reload; print what changed, or every problem."""
-    answer = asyncio.run(ask(state_of(config), "reload"))
+    answer = asyncio.run(ask(state or state_of(config), "reload"))
     if as_json:
         print(json.dumps(answer))
     elif answer["ok"]:
@@ -36,9 +36,9 @@ def reload_gateway(config: Path, *, as_json: bool) -> None:
         sys.exit(answer.get("exit_code", 1))
 
 
-def show_status(config: Path, *, as_json: bool) -> None:
+def show_status(config: Path, state: Path | None, *, as_json: bool) -> None:
     """Print the daemon's counters."""
-    answer = asyncio.run(ask(state_of(config), "status"))
+    answer = asyncio.run(ask(state or state_of(config), "status"))
     if not answer["ok"]:
         raise OnpathError(answer["error"])
     status = answer["status"]
@@ -100,6 +100,7 @@ def _uplinks(status: dict[str, Any]) -> Table:
         spool = row["spool"]
         table.add_row(
             name, row["link"], str(row["messages"]), str(row["acknowledged"]), str(row["samples"]),
-            str(row["bytes"]), str(spool["rows"]), str(spool["bytes"]), f"{spool['oldest_s']:.1f} s", str(spool["lost"]),
+            str(row["bytes"]), str(spool["rows"]), str(spool["bytes"]), f"{spool['oldest_s']:.1f} s",
+            str(spool["lost"]),
         )  # fmt: skip
     return table

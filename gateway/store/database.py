@@ -36,6 +36,8 @@ CREATE TABLE loss (
     first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL, count INTEGER NOT NULL,
     PRIMARY KEY (uplink, pipeline, reason)
 ) WITHOUT ROWID;
+CREATE TABLE received (adapter TEXT NOT NULL, position INTEGER NOT NULL, tokens BLOB NOT NULL);
+CREATE INDEX received_order ON received (adapter, position);
 CREATE TABLE checkpoint (pipeline TEXT PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID;
 """
 
@@ -48,22 +50,30 @@ def open_database(folder: Path, now_ns: int) -> apsw.Connection:
     Raises:
         StoreError: the file is of a newer format, damaged, or cannot be opened.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         db = apsw.Connection(str(folder / FILE))
-        db.set_busy_timeout(1000)
-        db.pragma("journal_mode", "wal")
-        db.pragma("synchronous", "full")
-        db.pragma("wal_autocheckpoint", 1000)
-        db.pragma("journal_size_limit", 16 * 2**20)
-        version = db.pragma("user_version")
-        if version == 0:
-            _create(db, now_ns)
-        elif version != FORMAT:
-            raise StoreError(f"{folder / FILE} has format {version}, this version reads {FORMAT}")
-    except apsw.Error as error:
+    except (apsw.Error, OSError) as error:
+        raise StoreError(f"{folder / FILE}: {error}") from error
+    try:
+        _prepare(db, now_ns)
+    except (apsw.Error, StoreError) as error:
+        db.close()  # now: a later close would take away the log of a new file of this name
         raise StoreError(f"{folder / FILE}: {error}") from error
     return db
+
+
+def _prepare(db: apsw.Connection, now_ns: int) -> None:
+    db.set_busy_timeout(1000)
+    db.pragma("journal_mode", "wal")
+    db.pragma("synchronous", "full")
+    db.pragma("wal_autocheckpoint", 1000)
+    db.pragma("journal_size_limit", 16 * 2**20)
+    version = db.pragma("user_version")
+    if version == 0:
+        _create(db, now_ns)
+    elif version != FORMAT:
+        raise StoreError(f"has format {version}, this version reads {FORMAT}")
 
 
 def _create(db: apsw.Connection, now_ns: int) -> None:

@@ -17,6 +17,8 @@ from gateway.frame import Frame
 from gateway.wire import columns
 
 MAX_BYTES = 1 << 28
+PLAIN_BELOW = 256
+"""Samples: commits for a receipt's sake are many and small, and the database's pages outweigh what is saved."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def encode(segments: Iterable[Segment]) -> bytes:
     for segment in segments:
         match segment:
             case Frame():
-                items.append((0, columns.pack(segment)))
+                items.append((0, columns.pack(segment, plain_below=PLAIN_BELOW)))
             case Tick(now_ns):
                 items.append((1, now_ns))
             case Step(delta_ns):

@@ -100,9 +100,19 @@ class Spool:
             self._lose(uplink, pipeline, Loss(first, last, len(frame), "spool-full"))
             return False
         while gauge.rows and gauge.bytes + size > self.config.max_size:
-            oldest = "SELECT seq FROM spool WHERE uplink = ? ORDER BY seq LIMIT 16"
-            self._give_up(uplink, [seq for (seq,) in self.db.execute(oldest, (uplink,))], "spool-full")
+            self._give_up(uplink, self._oldest(uplink, gauge.bytes + size - self.config.max_size), "spool-full")
         return True
+
+    def _oldest(self, uplink: str, excess: int) -> list[int]:
+        """The oldest rows that hold ``excess`` bytes together, as far as 16 of them do."""
+        seqs: list[int] = []
+        query = "SELECT seq, bytes FROM spool WHERE uplink = ? ORDER BY seq LIMIT 16"
+        for seq, size in rows_of(self.db, query, (uplink,)):
+            if excess <= 0:
+                break
+            seqs.append(seq)
+            excess -= size
+        return seqs
 
     def _give_up(self, uplink: str, seqs: list[int], reason: str) -> None:
         for seq in seqs:

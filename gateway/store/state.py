@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgpack
@@ -13,6 +14,8 @@ from gateway.errors import PayloadError
 _ARRAY = 1
 _BIG_INT = 2
 _KINDS = frozenset("biuf")
+_DTYPE = re.compile(r"[<>|][biuf]\d{1,2}")  # numpy takes far more than that for a dtype, also whole structures
+MAX_BYTES = 1 << 30
 
 
 def encode(state: Any) -> bytes:
@@ -39,9 +42,11 @@ def decode(raw: bytes) -> Any:
         PayloadError: the bytes are damaged.
     """
     try:
-        packed = zstandard.ZstdDecompressor().decompress(raw)
+        if not 0 < zstandard.frame_content_size(raw) <= MAX_BYTES:
+            raise PayloadError("bad-state", "size")
+        packed = zstandard.ZstdDecompressor().decompress(raw, max_output_size=MAX_BYTES)
         return msgpack.unpackb(packed, ext_hook=_from_extension, strict_map_key=False)
-    except (zstandard.ZstdError, ValueError, TypeError, msgpack.UnpackException) as error:
+    except (zstandard.ZstdError, ValueError, TypeError, IndexError, msgpack.UnpackException) as error:
         raise PayloadError("bad-state", str(error)) from error
 
 
@@ -51,7 +56,6 @@ def _from_extension(code: int, body: bytes) -> Any:
     if code != _ARRAY:
         raise ValueError(f"extension {code}")
     dtype, shape = msgpack.unpackb(body[1 : 1 + body[0]])
-    kind = np.dtype(dtype)
-    if kind.kind not in _KINDS:
+    if not _DTYPE.fullmatch(dtype):
         raise ValueError(f"array of {dtype}")
-    return np.frombuffer(body[1 + body[0] :], kind).reshape(shape).copy()
+    return np.frombuffer(body[1 + body[0] :], dtype).reshape(shape).copy()

@@ -19,6 +19,7 @@ from gateway.store.config import StoreConfig
 from gateway.store.database import FILE, get_meta, open_database, set_meta
 from gateway.store.journal import Journal
 from gateway.store.spool import Spool
+from gateway.store.tokens import TokenTable
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ class Store:
         """Stream time of the newest tick."""
         self.journal = Journal(self._db, config.journal)
         self.journal.load()
+        self.tokens = TokenTable(self._db)
         self.spool = Spool(self._db, config.spool)
         self.spool.load()
 
@@ -119,10 +121,15 @@ class Store:
             StoreError: nothing of it is durable.
         """
         try:
-            with self._db:
-                yield
+            self._db.execute("BEGIN IMMEDIATE")
+            yield
+            self._db.execute("COMMIT")
         except apsw.Error as error:
             raise StoreError(f"{type(error).__name__}: {error}") from error
+        finally:
+            if self._db.in_transaction:  # SQLite has rolled back by itself after some errors, not after others
+                with contextlib.suppress(apsw.Error):
+                    self._db.execute("ROLLBACK")
 
     def load_directory(self, directory: Directory) -> None:
         """Fill an empty directory from disk."""

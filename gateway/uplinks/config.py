@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import string
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
@@ -34,6 +35,7 @@ class UplinkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Options that every uplink has. A subclass repeats ``frozen=True, kw_only=True`` and sets ``tag``."""
 
     format: Format = Format.JSON
+    """``json``, or ``frame`` (compact, between gateways)."""
     time: TimeFormat = TimeFormat.RFC3339
     """How ``json`` writes times."""
 
@@ -55,13 +57,17 @@ class MqttUplinkConfig(UplinkConfig, frozen=True, kw_only=True, tag="mqtt"):
     client_id: str = ""
     """Default: ``onpath-<gateway>-<uplink>``."""
     username: str = ""
+    """Name to log in with."""
     password: str = ""
+    """Password to log in with; write ``${credential:name}`` rather than the password itself."""
     ca: str = ""
     """File with the certificates to trust; default: those of the system."""
     cert: str = ""
     """File with the client's certificate, and ``key`` with its private key."""
     key: str = ""
+    """File with the private key of ``cert``."""
     keepalive: Duration = Duration(30)
+    """A silent connection is probed this often."""
     timeout: Duration = Duration(10)
     """How long to wait for a connection or an acknowledgement before the link counts as down."""
     in_flight: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 20
@@ -69,6 +75,10 @@ class MqttUplinkConfig(UplinkConfig, frozen=True, kw_only=True, tag="mqtt"):
 
     def __post_init__(self) -> None:
         check_broker_url(self.url)
+        _check_topic(self.topic)
+        for field in ("keepalive", "timeout"):
+            if getattr(self, field) <= 0:
+                raise FieldError(field, "must be above 0")
         if bool(self.cert) != bool(self.key):
             raise FieldError("cert" if self.cert else "key", "cert and key go together")
 
@@ -83,6 +93,7 @@ class FileUplinkConfig(UplinkConfig, frozen=True, kw_only=True, tag="file"):
     """Append each batch to a file: JSON lines, or msgpack objects back to back for ``frame``."""
 
     path: Annotated[str, msgspec.Meta(min_length=1)]
+    """The file to append to."""
     max_size: Size = Size(64 * 2**20)
     """The file is rotated when it has reached this."""
     keep: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 10
@@ -105,6 +116,19 @@ class StdoutUplinkConfig(UplinkConfig, frozen=True, kw_only=True, tag="stdout"):
         return StdoutUplink(self)
 
 
+_TOPIC_FIELDS = frozenset({"gateway", "pipeline", "uplink"})
+
+
+def _check_topic(topic: str) -> None:
+    try:
+        named = {field for _, field, _, _ in string.Formatter().parse(topic) if field is not None}
+    except ValueError as error:
+        raise FieldError("topic", f"{topic!r}: {error}") from None
+    if unknown := named - _TOPIC_FIELDS:
+        known = ", ".join(f"{{{field}}}" for field in sorted(_TOPIC_FIELDS))
+        raise FieldError("topic", f"{{{min(unknown)}}} is unknown; known: {known}")
+
+
 def check_broker_url(url: str) -> None:
     """Refuse a URL that is not that of an MQTT broker.
 
@@ -122,6 +146,8 @@ def check_broker_url(url: str) -> None:
         raise FieldError("url", f"{url!r} is not a broker's URL; write mqtt://host:1883 or mqtts://host:8883")
     if parts.path not in {"", "/"}:
         raise FieldError("url", f"{url!r}: a broker's URL has no path")
+    if parts.username is not None:
+        raise FieldError("url", "write username and password as options of their own")
 
 
 UPLINKS: tuple[type[UplinkConfig], ...] = (MqttUplinkConfig, FileUplinkConfig, StdoutUplinkConfig)

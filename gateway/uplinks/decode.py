@@ -26,21 +26,31 @@ def messages(stream: BinaryIO) -> Iterator[Any]:
     Raises:
         PayloadError: ``bad-stream``; what follows cannot be told apart any more.
     """
-    unpacker = msgpack.Unpacker(stream, strict_map_key=False, max_buffer_size=MAX_MESSAGE)
+    counted = _Counted(stream)
+    unpacker = msgpack.Unpacker(counted, strict_map_key=False, max_buffer_size=MAX_MESSAGE)
     while True:
         try:
             message = next(unpacker)
         except StopIteration:
-            _check_end(stream, unpacker)
+            if counted.taken > unpacker.tell():
+                raise PayloadError("bad-stream", f"cut short after byte {unpacker.tell()}") from None
             return
-        except (ValueError, msgpack.UnpackException) as error:
+        except (ValueError, TypeError, msgpack.UnpackException) as error:
             raise PayloadError("bad-stream", str(error) or type(error).__name__) from error
         yield message
 
 
-def _check_end(stream: BinaryIO, unpacker: msgpack.Unpacker) -> None:
-    if stream.seekable() and stream.tell() > unpacker.tell():
-        raise PayloadError("bad-stream", f"cut short after byte {unpacker.tell()}")
+class _Counted:
+    """A stream that knows how much was read of it; a pipe cannot tell by itself."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.taken = 0
+
+    def read(self, size: int) -> bytes:
+        raw = self._stream.read(size)
+        self.taken += len(raw)
+        return raw
 
 
 class FrameDecoder:

@@ -34,6 +34,9 @@ class Feed:
         """Handed out and not done, in order."""
         self._gone: set[int] = set()
         """Done while an earlier one was open: perhaps still in the spool, not to be handed out again."""
+        self._handed = 0
+        """Seq of the row that was handed out (or passed over) last."""
+        self._forgotten = 0
         self._rewinds = 0
         self._news = asyncio.Event()
         self._progress = asyncio.Event()
@@ -41,10 +44,12 @@ class Feed:
     def offer(self, batches: Iterable[Batch]) -> None:
         """New rows were committed."""
         for batch in batches:
+            if batch.seq <= self._through:
+                continue  # a read of the spool was quicker than the word of the commit
             if self._through >= self._offered and len(self._fresh) < MAX_FRESH:
                 self._fresh.append(batch)
                 self._through = batch.seq
-            self._offered = batch.seq
+            self._offered = max(self._offered, batch.seq)
         self._news.set()
 
     async def next(self) -> Batch:
@@ -62,9 +67,11 @@ class Feed:
         """The next batch if it is in memory."""
         while self._fresh:
             batch = self._fresh.popleft()
-            if batch.seq not in self._gone:
+            self._handed = batch.seq
+            if batch.seq > self._forgotten and batch.seq not in self._gone:
                 self._open[batch.seq] = None
                 return batch
+        self._progress.set()
         return None
 
     async def _refill(self) -> None:
@@ -76,15 +83,16 @@ class Feed:
         self._fresh.extend(rows)
         newest = rows[-1].seq if rows else 0
         self._through = newest if len(rows) == READ else max(newest, offered)
+        self._progress.set()
 
     def done(self, seq: int) -> None:
         """The other side has a batch."""
         self._open.pop(seq, None)
-        lowest = next(iter(self._open), None)
-        if lowest is None:
-            self._gone.clear()
-        elif seq > lowest:
+        again = next(iter(self._open), self._handed + 1)  # no row before this one is ever handed out again
+        if seq >= again:
             self._gone.add(seq)
+        elif self._gone:
+            self._gone = {other for other in self._gone if other >= again}
         self._delivered(seq)
         self._progress.set()
 
@@ -96,19 +104,27 @@ class Feed:
 
     def forget(self, through: int) -> None:
         """Rows up to ``through`` were given up by the spool: they are told as lost and not sent any more."""
+        self._forgotten = max(self._forgotten, through)
         while self._fresh and self._fresh[0].seq <= through:
             self._fresh.popleft()
+        self._progress.set()
 
     def rewind(self) -> None:
-        """Begin again with the first batch that was handed out and not done."""
+        """Begin again with the first batch that was handed out and not done.
+
+        What waits in memory is read anew from the spool, which knows how long it has waited.
+        """
         self._rewinds += 1
-        first = next(iter(self._open), None)
+        first = next(iter(self._open), self._fresh[0].seq if self._fresh else None)
         if first is not None:
             self._fresh.clear()
-            self._through = first - 1
+            self._through = self._handed = first - 1
             self._open.clear()
 
     def restart(self, newest: int) -> None:
-        """The store was opened again: what it holds may end before what was offered."""
+        """The store was opened again: what it holds may end before what was offered, or be a new one."""
         self.rewind()
+        if newest < max(self._through, self._forgotten, *self._gone):
+            self._through = self._handed = self._forgotten = 0
+            self._gone.clear()
         self._offered = max(self._through, newest)

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import os
+import select
 import sys
+import threading
 from pathlib import Path
+from typing import BinaryIO
+
+import msgpack
 
 from gateway.batch import Batch
 from gateway.errors import LinkError
+from gateway.tasks import in_thread
 from gateway.uplinks.base import Uplink, UplinkContext
 from gateway.uplinks.config import FileUplinkConfig, Format, StdoutUplinkConfig
 from gateway.uplinks.formats import FrameEncoder, encode_json
@@ -24,28 +32,54 @@ class RotatedFile:
         self._path = Path(config.path)
         self._config = config
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._path.open("ab")
-        self._mend()
+        self._file = self._open()
+        try:
+            self._mend()
+        except OSError:
+            self._file.close()
+            raise
+
+    def _open(self) -> io.FileIO:
+        """The file at its end, its name as durable as what is written to it."""
+        file = io.FileIO(self._path, "ab")
+        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        return file
 
     def _mend(self) -> None:
-        """End a line that a power cut left half written, so that the next record is not lost with it."""
+        """Mend a record that a power cut left half written, so that the next one is not lost with it.
+
+        It was not acknowledged, so it comes again. A line is ended; of msgpack, the open end is cut off.
+        """
         size = self._file.tell()
-        if self._config.format is Format.JSON and size:
-            with self._path.open("rb") as existing:
-                existing.seek(size - 1)
-                if existing.read(1) != b"\n":
-                    self._file.write(b"\n")
+        if not size:
+            return
+        with self._path.open("rb") as existing:
+            if self._config.format is Format.FRAME:
+                self._file.truncate(_whole(existing, size))
+                return
+            existing.seek(size - 1)
+            if existing.read(1) != b"\n":
+                self._file.write(b"\n")
 
     def write(self, records: list[bytes]) -> None:
-        """Append records and sync them to disk. Blocks: called in a thread."""
-        self._file.write(b"".join(records))
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        """Append records and sync them to disk, all or (where the disk is full) none. Blocks: called in a thread."""
+        before = os.fstat(self._file.fileno()).st_size
+        try:
+            _write_all(self._file.fileno(), b"".join(records))
+            os.fsync(self._file.fileno())
+        except OSError:
+            with contextlib.suppress(OSError):  # the first error is the one to tell
+                self._file.truncate(before)
+            raise
 
     @property
     def full(self) -> bool:
         """Whether the file has reached its bound."""
-        return self._file.tell() >= self._config.max_size
+        return os.fstat(self._file.fileno()).st_size >= self._config.max_size
 
     def rotate(self) -> None:
         """Begin a new file. Blocks: called in a thread."""
@@ -57,11 +91,33 @@ class RotatedFile:
                     newer.replace(older)
         else:
             self._path.unlink()
-        self._file = self._path.open("ab")
+        self._file = self._open()
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _whole(stream: BinaryIO, size: int) -> int:
+    """Where the last whole msgpack object of a stream ends, in bytes; ``size`` if it holds something else."""
+    unpacker = msgpack.Unpacker(stream)
+    try:
+        while True:
+            end = int(unpacker.tell())
+            unpacker.skip()
+    except msgpack.OutOfData:
+        return end
+    except (ValueError, msgpack.UnpackException):
+        return size
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        try:
+            left = left[os.write(fd, left) :]
+        except BlockingIOError:  # somebody who shares our standard output made it non-blocking
+            select.select([], [fd], [])
 
 
 class Recorder:
@@ -94,7 +150,7 @@ class FileUplink(Uplink):
     async def run(self, ctx: UplinkContext) -> None:
         """See the base class."""
         try:
-            file = await asyncio.to_thread(RotatedFile, self._config)
+            file = await in_thread(RotatedFile, self._config)
         except OSError as error:
             raise LinkError(f"{self._config.path}: {error.strerror}") from error
         ctx.link(up=True, detail=self._config.path)
@@ -110,10 +166,10 @@ class FileUplink(Uplink):
     async def _write_some(self, ctx: UplinkContext, file: RotatedFile, recorder: Recorder) -> None:
         batches = [await ctx.next(), *ctx.ready(GATHER - 1)]
         if file.full:
-            await asyncio.to_thread(file.rotate)
+            await in_thread(file.rotate)
             recorder.begin()
         records = [recorder.record(batch) for batch in batches]
-        await asyncio.shield(asyncio.to_thread(file.write, records))
+        await in_thread(file.write, records)
         ctx.stats.messages += len(batches)
         ctx.stats.bytes += sum(map(len, records))
         for batch in batches:
@@ -133,15 +189,42 @@ class StdoutUplink(Uplink):
         while True:
             batch = await ctx.next()
             record = recorder.record(batch)
-            try:
-                await asyncio.to_thread(_print, record)
-            except OSError as error:
+            if error := await _printed(record):
                 raise LinkError(f"standard output: {error.strerror}") from error
             ctx.stats.messages += 1
             ctx.stats.bytes += len(record)
             ctx.done(batch)
 
 
-def _print(record: bytes) -> None:
-    sys.stdout.buffer.write(record)
-    sys.stdout.buffer.flush()
+_printing = threading.Lock()
+
+
+async def _printed(record: bytes) -> OSError | None:
+    """Write to standard output; what went wrong, if anything.
+
+    In a thread that nothing waits for: whoever reads our output may stop reading, and then a stop of the
+    gateway may not hang on it.
+    """
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[OSError | None] = loop.create_future()
+
+    def settle(error: OSError | None) -> None:
+        if not outcome.done():
+            outcome.set_result(error)
+
+    def work() -> None:
+        error = _print(record)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the process is ending
+            loop.call_soon_threadsafe(settle, error)
+
+    threading.Thread(target=work, name="stdout", daemon=True).start()
+    return await outcome
+
+
+def _print(record: bytes) -> OSError | None:
+    with _printing:
+        try:
+            _write_all(sys.stdout.fileno(), record)
+        except OSError as error:
+            return error
+    return None

@@ -79,7 +79,8 @@ class _Link:
         self._config = config
         self._ctx = ctx
         self._client = client
-        self._frames = FrameEncoder(ctx.gateway, ctx.epoch, ctx.directory)
+        self._frames: dict[str, FrameEncoder] = {}
+        """By topic: whoever reads one topic finds below it all the names it needs."""
         self._window = asyncio.Semaphore(config.in_flight)
 
     async def serve(self) -> None:
@@ -89,7 +90,7 @@ class _Link:
                 await self._window.acquire()
                 batch = await self._ctx.next()
                 topic = self._topic(batch)
-                payload, announced = self._encode(batch)
+                payload, announced = self._encode(batch, topic)
                 if announced:
                     # Waited for: whoever reads the batch must be able to find the names
                     await self._publish(f"{topic}/directory/{announced[0]}", announced[1], retain=True)
@@ -103,10 +104,12 @@ class _Link:
     def _topic(self, batch: Batch) -> str:
         return self._config.topic.format(gateway=self._ctx.gateway, pipeline=batch.pipeline, uplink=self._ctx.name)
 
-    def _encode(self, batch: Batch) -> tuple[bytes, tuple[str, bytes] | None]:
-        if self._config.format is Format.FRAME:
-            return self._frames.encode(batch)
+    def _encode(self, batch: Batch, topic: str) -> tuple[bytes, tuple[str, bytes] | None]:
         ctx = self._ctx
+        if self._config.format is Format.FRAME:
+            if topic not in self._frames:
+                self._frames[topic] = FrameEncoder(ctx.gateway, ctx.epoch, ctx.directory)
+            return self._frames[topic].encode(batch)
         return encode_json(batch, ctx.gateway, ctx.epoch, ctx.directory, self._config.time), None
 
     async def _send(self, batch: Batch, topic: str, payload: bytes) -> None:

@@ -13,6 +13,10 @@ Samples are grouped by point (order within a point is kept). A msgpack map:
     f   float32 bit patterns                integer column of all points with 254, if any
     d   float64, shuffled                   bytes of all points with 255, if any
 
+A small frame that is written often may instead be packed plainly, which costs a tenth of the time and three
+times the bytes: ``v``, ``n`` and ``x``, the columns point (int32), time (int64), value (float64) and quality
+(uint16) one after the other, little-endian, each shuffled (all lowest bytes first).
+
 The map is compressed with zstd, with a checksum. A point gets the smallest exponent with which
 ``round(value * 10**e) / 10**e`` gives every one of its values back bit for bit.
 """
@@ -37,6 +41,8 @@ MAX_BYTES = 1 << 28
 _EXPONENTS = (0, 1, 2, 3, 4, 6)
 _FLOAT32 = 254
 _FLOAT64 = 255
+_PLAIN = ("<i4", "<i8", "<f8", "<u2")
+_PLAIN_WIDTH = 22
 _EXACT = float(1 << 53)
 
 
@@ -45,13 +51,13 @@ def encode(frame: Frame, level: int = 1) -> bytes:
     return zstandard.ZstdCompressor(level=level, write_checksum=True).compress(pack(frame))
 
 
-def pack(frame: Frame) -> bytes:
-    """The map described above, not yet compressed."""
+def pack(frame: Frame, plain_below: int = 0) -> bytes:
+    """The map described above, not yet compressed; a frame of fewer samples than ``plain_below`` plainly."""
     n = len(frame)
-    if not n:
-        return bytes(msgpack.packb({"v": VERSION, "n": 0}))
-    if n > 1 and (np.diff(frame.point) < 0).any():
+    if n > 1 and (frame.point[1:] < frame.point[:-1]).any():
         frame = frame.take(by_point(frame.point))
+    if n < plain_below or not n:
+        return bytes(msgpack.packb({"v": VERSION, "n": n, "x": _plain(frame)}))
     starts = group_starts(frame.point)
     runs = np.diff(np.append(starts, n))
     columns: dict[str, Any] = {
@@ -64,6 +70,31 @@ def pack(frame: Frame) -> bytes:
     }
     columns.update(_encode_values(frame.value, starts, runs))
     return bytes(msgpack.packb(columns))
+
+
+def _plain(frame: Frame) -> bytes:
+    columns = (frame.point, frame.time, frame.value, frame.quality)
+    return b"".join(_bytes_first(column).T.tobytes() for column in columns)
+
+
+def _bytes_first(column: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    little = column.astype(column.dtype.newbyteorder("<"), copy=False)
+    return np.ascontiguousarray(little).view(np.uint8).reshape(len(column), column.dtype.itemsize)
+
+
+def _from_plain(raw: bytes, n: int) -> Frame:
+    if len(raw) != n * _PLAIN_WIDTH:
+        raise PayloadError("bad-frame", f"{len(raw)} plain bytes for {n} samples")
+    columns: list[npt.NDArray[Any]] = []
+    at = 0
+    for kind in _PLAIN:
+        width = np.dtype(kind).itemsize
+        shuffled = np.frombuffer(raw, np.uint8, n * width, at).reshape(width, n)
+        columns.append(np.ascontiguousarray(shuffled.T).view(kind).reshape(n))
+        at += n * width
+    if n and (columns[0].min() < 0 or (np.diff(columns[0]) < 0).any()):
+        raise PayloadError("bad-frame", "points are not in order")
+    return Frame(*columns)
 
 
 def _encode_values(value: Values, starts: Index, runs: Index) -> dict[str, Any]:
@@ -146,6 +177,8 @@ def _decode_columns(columns: dict[str, Any]) -> Frame:
     n = columns["n"]
     if not isinstance(n, int) or not 0 <= n <= MAX_SAMPLES:
         raise PayloadError("bad-frame", f"{n} samples")
+    if "x" in columns:
+        return _from_plain(columns["x"], n)
     if n == 0:
         return EMPTY
     codes = np.frombuffer(columns["e"], np.uint8)

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from adapters.base import Stats
 from gateway.directory import Directory
 from gateway.frame import Frame, concat
+from gateway.store.tokens import RecentTokens
 
 
 class RecordedReceipt:
@@ -39,18 +40,25 @@ class RecordingContext:
         self.receipts: list[RecordedReceipt] = []
         self.links: list[tuple[str, bool, str]] = []
         self.hold = hold
+        self.recent = RecentTokens({})
+        """Unlike the gateway's, known from the moment of emitting."""
         self._news = asyncio.Event()
 
     def now_ns(self) -> int:
         return time.time_ns()
 
-    async def emit(self, frame: Frame) -> RecordedReceipt:
+    async def emit(self, frame: Frame, tokens=None) -> RecordedReceipt:
         self.frames.append(frame)
+        if tokens is not None:
+            self.recent.add(self.name, tokens)
         self.stats.samples += len(frame)
         receipt = RecordedReceipt(held=self.hold)
         self.receipts.append(receipt)
         self._news.set()
         return receipt
+
+    def known(self, tokens):
+        return self.recent.known(self.name, tokens)
 
     def link(self, device: str, *, up: bool, detail: str = "") -> None:
         self.links.append((device, up, detail))

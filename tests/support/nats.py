@@ -49,7 +49,7 @@ class Nats:
         )
         log.unlink(missing_ok=True)
         command = [str(Path(sysconfig.get_path("scripts")) / "nats-server"), "-c", str(config), "-l", str(log)]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._process = _spawn(command)
         async with asyncio.timeout(timeout_s):
             while not log.exists() or "Server is ready" not in (text := log.read_text()):
                 if self._process.poll() is not None:
@@ -69,6 +69,10 @@ class Nats:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _spawn(command: list[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 @asynccontextmanager
