@@ -1,0 +1,1 @@
+"""CoAP: observing and polling devices, and being pushed to by them."""
