@@ -20,7 +20,7 @@ from adapters.base import Tokens
 from gateway.batch import Batch
 from gateway.config.model import PipelineConfig
 from gateway.directory import Directory
-from gateway.frame import Frame, by_point, concat
+from gateway.frame import Frame, concat, grouped
 from gateway.graph import Graph, Outputs
 from gateway.store.config import SpoolFull
 from gateway.store.segments import Segment, Step, Tick
@@ -206,8 +206,7 @@ def _gathered(segments: Sequence[Segment]) -> list[Segment]:
 
     def close() -> None:
         if frames:
-            frame = concat(frames)
-            out.append(frame.take(by_point(frame.point)) if len(frame) > 1 else frame)
+            out.append(grouped(concat(frames)))
             frames.clear()
 
     for segment in segments:

@@ -125,6 +125,13 @@ def by_point(point: Ids) -> Index:
     return np.argsort(point, kind="stable")
 
 
+def grouped(frame: Frame) -> Frame:
+    """The samples grouped by point, in their order within each; the frame itself if it is so already."""
+    if (frame.point[1:] >= frame.point[:-1]).all():
+        return frame
+    return frame.take(by_point(frame.point))
+
+
 def group_starts(sorted_keys: npt.NDArray[np.generic]) -> Index:
     """Where each run of equal keys begins, [groups]."""
     n = len(sorted_keys)

@@ -10,7 +10,7 @@ import msgspec
 
 from gateway.batch import Batch, Loss, RowKind
 from gateway.errors import PayloadError
-from gateway.frame import EMPTY, Frame
+from gateway.frame import EMPTY, Frame, grouped
 from gateway.store.config import SpoolConfig, SpoolFull
 from gateway.store.database import rows_of
 from gateway.wire import columns
@@ -68,6 +68,7 @@ class Spool:
     def append(self, uplink: str, pipeline: str, frame: Frame, now_ns: int) -> list[Batch]:
         """Write samples as rows of at most :data:`MAX_ROW`; makes room or refuses by the rule for full."""
         batches: list[Batch] = []
+        frame = grouped(frame)  # as it will be read back: one record id has one content, also after a restart
         for start in range(0, len(frame), MAX_ROW):
             part = frame.take(slice(start, start + MAX_ROW)) if len(frame) > MAX_ROW else frame
             block = columns.encode(part)

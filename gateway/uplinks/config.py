@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
+from adapters.mqtt.config import check_broker_url
 from gateway.errors import FieldError
 from gateway.units import Duration, Size
 
@@ -127,27 +128,6 @@ def _check_topic(topic: str) -> None:
     if unknown := named - _TOPIC_FIELDS:
         known = ", ".join(f"{{{field}}}" for field in sorted(_TOPIC_FIELDS))
         raise FieldError("topic", f"{{{min(unknown)}}} is unknown; known: {known}")
-
-
-def check_broker_url(url: str) -> None:
-    """Refuse a URL that is not that of an MQTT broker.
-
-    Raises:
-        FieldError: naming ``url``.
-    """
-    from urllib.parse import urlsplit
-
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise FieldError("url", f"{url!r} is not a URL: {error}") from None
-    if parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname or port == 0:
-        raise FieldError("url", f"{url!r} is not a broker's URL; write mqtt://host:1883 or mqtts://host:8883")
-    if parts.path not in {"", "/"}:
-        raise FieldError("url", f"{url!r}: a broker's URL has no path")
-    if parts.username is not None:
-        raise FieldError("url", "write username and password as options of their own")
 
 
 UPLINKS: tuple[type[UplinkConfig], ...] = (MqttUplinkConfig, FileUplinkConfig, StdoutUplinkConfig)

@@ -9,7 +9,7 @@ import msgpack
 import numpy as np
 
 from gateway.directory import Directory
-from gateway.errors import PayloadError
+from gateway.errors import PayloadError, TooManyPointsError
 from gateway.frame import Frame
 from gateway.point import Kind, Point
 from gateway.uplinks.config import TimeFormat
@@ -29,11 +29,12 @@ def messages(stream: BinaryIO) -> Iterator[Any]:
     counted = _Counted(stream)
     unpacker = msgpack.Unpacker(counted, strict_map_key=False, max_buffer_size=MAX_MESSAGE)
     while True:
+        end = unpacker.tell()
         try:
             message = next(unpacker)
         except StopIteration:
-            if counted.taken > unpacker.tell():
-                raise PayloadError("bad-stream", f"cut short after byte {unpacker.tell()}") from None
+            if counted.taken > end:
+                raise PayloadError("bad-stream", f"cut short after byte {end}") from None
             return
         except (ValueError, TypeError, msgpack.UnpackException) as error:
             raise PayloadError("bad-stream", str(error) or type(error).__name__) from error
@@ -91,7 +92,7 @@ class FrameDecoder:
             raise PayloadError("unknown-directory", f"directory {name} was not among the messages before")
         try:
             directory, ids = _directory(described, np.unique(frame.point).tolist())
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, TooManyPointsError) as error:
             raise PayloadError("bad-directory", f"{type(error).__name__}: {error}") from error
         local = np.array([ids[point] for point in frame.point.tolist()], np.int32)
         return samples(frame.replace(point=local), directory, self._time)

@@ -31,7 +31,7 @@ import numpy.typing as npt
 import zstandard
 
 from gateway.errors import PayloadError
-from gateway.frame import EMPTY, Frame, Index, Mask, Values, by_point, group_starts
+from gateway.frame import EMPTY, Frame, Index, Mask, Values, group_starts, grouped
 from gateway.wire import integers
 
 VERSION = 1
@@ -54,8 +54,7 @@ def encode(frame: Frame, level: int = 1) -> bytes:
 def pack(frame: Frame, plain_below: int = 0) -> bytes:
     """The map described above, not yet compressed; a frame of fewer samples than ``plain_below`` plainly."""
     n = len(frame)
-    if n > 1 and (frame.point[1:] < frame.point[:-1]).any():
-        frame = frame.take(by_point(frame.point))
+    frame = grouped(frame)
     if n < plain_below or not n:
         return bytes(msgpack.packb({"v": VERSION, "n": n, "x": _plain(frame)}))
     starts = group_starts(frame.point)
