@@ -30,7 +30,7 @@ class StateLock:
     def __init__(self, folder: Path) -> None:
         self._path = folder / "lock"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StoreError(f"state folder {folder}: {error.strerror}") from error

@@ -31,6 +31,12 @@ def test_round_trip_keeps_every_bit_and_the_order_within_points(rows):
     assert columns.decode(columns.encode(frame)) == frame.take(by_point(frame.point))
 
 
+@given(SAMPLES)
+def test_plain_frames_round_trip(rows):
+    frame = frame_of(rows)
+    assert columns.unpack(columns.pack(frame, plain_below=1000)) == frame.take(by_point(frame.point))
+
+
 @given(st.lists(INT64, min_size=1, max_size=200))
 def test_integer_columns_round_trip(numbers):
     column = np.array(numbers, np.int64)
@@ -68,7 +74,7 @@ def test_damaged_bytes_are_found(rows, data):
 
 @given(SAMPLES, st.data())
 def test_changed_maps_never_raise_anything_else(rows, data):
-    raw = bytearray(columns.pack(frame_of(rows)))
+    raw = bytearray(columns.pack(frame_of(rows), plain_below=data.draw(st.sampled_from([0, 100]))))
     at = data.draw(st.integers(0, len(raw) - 1))
     raw[at] ^= data.draw(st.integers(1, 255))
     try:

@@ -1,0 +1,42 @@
+"""Numbers that operators derive from what is known of a point, as columns over point ids."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from pipelines.base import grown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.frame import Ids, Values
+    from gateway.point import Point
+    from pipelines.base import Points
+
+
+class Facts:
+    """``width`` numbers a point, computed once when the point appears; a lookup is one gather."""
+
+    def __init__(self, points: Points, width: int, of: Callable[[Point], tuple[float, ...]]) -> None:
+        self._points = points
+        self._of = of
+        self._known = 0
+        self._columns: list[Values] = [np.empty(0, np.float64) for _ in range(width)]
+
+    def column(self, number: int, ids: Ids) -> Values:
+        """One of the numbers for each sample, [n]."""
+        if len(self._points) > self._known:
+            self._extend()
+        result: npt.NDArray[np.float64] = self._columns[number][ids]
+        return result
+
+    def _extend(self) -> None:
+        size = len(self._points)
+        self._columns = [grown(column, size) for column in self._columns]
+        for point_id in range(self._known, size):
+            for column, number in zip(self._columns, self._of(self._points.point(point_id)), strict=True):
+                column[point_id] = number
+        self._known = size

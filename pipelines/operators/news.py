@@ -1,0 +1,229 @@
+"""Report by exception: which samples are news against the last one sent of their point. Columns in, mask out.
+
+What passes depends on what passed before it. So all samples of a frame are first compared with what was sent
+before the frame; most points end here, because nothing of them passes. From the first sample of a point that
+passed, the later ones are decided in turn: sample by sample for all such points at once, and when few points
+with long runs are left, point by point over plain numbers.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from gateway import quality as q
+from gateway.point import Kind
+from pipelines.operators.facts import Facts
+
+if TYPE_CHECKING:
+    from gateway.frame import Frame, Ids, Index, Mask, Times, Values
+    from gateway.point import Point
+    from pipelines.base import Points
+
+MANY_LANES: Final = 40
+"""Points still in work from which one numpy step over all of them beats a loop over their samples; the rows
+``deadband runs`` of tests/benchmarks/operators.py measure both."""
+UNSEEN: Final = -1
+"""The quality word of a point of which nothing was sent yet; differs from every real one."""
+_LIVE_WORD: Final = np.uint16(0xFFFF ^ q.HISTORICAL)
+_INT64_MAX: Final = (1 << 63) - 1
+
+Words = npt.NDArray[np.int32]
+
+
+class New:
+    """What the comparison needs of n samples."""
+
+    __slots__ = ("codes", "time", "value", "word")
+
+    def __init__(self, value: Values, time: Times | None, word: Words | None, codes: Words | None) -> None:
+        self.value = value
+        self.time = time
+        """None where it does not matter."""
+        self.word = word
+        """Quality without the historical bit; None where it cannot differ."""
+        self.codes = codes
+        """Reason + 1 of a NaN, 0 of a number; None where all are numbers."""
+
+    def take(self, index: Index) -> New:
+        """The samples at ``index``."""
+        return New(
+            self.value[index],
+            None if self.time is None else self.time[index],
+            None if self.word is None else self.word[index],
+            None if self.codes is None else self.codes[index],
+        )
+
+
+class Sent:
+    """The samples sent last, in columns, and how far from them the next may lie without being news."""
+
+    __slots__ = ("band", "codes", "due", "value", "word")
+
+    def __init__(self, value: Values, band: Values, due: Times | None, word: Words | None, codes: Words | None) -> None:
+        self.value = value
+        self.band = band
+        """Half width of the band; finite, so that an infinite difference is always news."""
+        self.due = due
+        """A later time is news whatever the value; None if there is no such bound."""
+        self.word = word
+        """As in :class:`New`, or :data:`UNSEEN`."""
+        self.codes = codes
+
+    def differs(self, new: New) -> Mask:
+        """Where a sample is news, [n]. Call it under ``np.errstate(invalid="ignore", over="ignore")``."""
+        passes: Mask = np.abs(new.value - self.value) > self.band
+        if self.word is not None and new.word is not None:
+            passes |= new.word != self.word
+        if new.codes is not None or self.codes is not None:
+            passes |= np.not_equal(_or_zero(new.codes), _or_zero(self.codes))
+        if self.due is not None and new.time is not None:
+            passes |= new.time > self.due
+        return passes
+
+    def first(self, n: int) -> Sent:
+        """The first n, sharing memory."""
+        return Sent(
+            self.value[:n],
+            self.band[:n],
+            None if self.due is None else self.due[:n],
+            None if self.word is None else self.word[:n],
+            None if self.codes is None else self.codes[:n],
+        )
+
+
+def nan_codes(value: Values) -> Words | None:
+    """See :attr:`New.codes`."""
+    nan = np.isnan(value)
+    if not nan.any():
+        return None
+    return np.where(nan, q.reason_codes(value).astype(np.int32) + 1, 0).astype(np.int32)
+
+
+def _or_zero(codes: Words | None) -> Words | int:
+    return 0 if codes is None else codes
+
+
+class Tolerance:
+    """How far a value may move, and how long a point may be silent, before a sample is news."""
+
+    def __init__(self, points: Points, *, absolute: float | None, percent: float | None, silence_ns: int) -> None:
+        self._absolute = 0.0 if absolute is None else float(absolute)
+        self._share = None if percent is None else percent / 100
+        self._facts = Facts(points, 2, self._of_point)
+        self.silence_ns = silence_ns
+        """0 for no bound."""
+
+    def _of_point(self, point: Point) -> tuple[float, float]:
+        """The fixed part of a point's band, and what the last value sent adds to it by its size."""
+        if point.kind is Kind.STATE:
+            return 0.0, 0.0
+        if self._share is None:
+            return self._absolute, 0.0
+        span = math.inf if point.limits is None else point.limits[1] - point.limits[0]
+        return (self._share * span, 0.0) if math.isfinite(span) else (0.0, self._share)
+
+    def columns(self, frame: Frame) -> New:
+        """The columns of a frame's samples that matter."""
+        word = (frame.quality & _LIVE_WORD).astype(np.int32)
+        return New(frame.value, frame.time if self.silence_ns else None, word, nan_codes(frame.value))
+
+    def widths(self, ids: Ids) -> tuple[Values, Values | None]:
+        """The two parts for each sample, [n]; the second is None where no band is relative."""
+        fixed = self._facts.column(0, ids)
+        if self._share is None:
+            return fixed, None
+        relative = self._facts.column(1, ids)
+        return fixed, relative if relative.any() else None
+
+    def due(self, times: Times | None) -> Times | None:
+        """The time after which a sample is news for each time of one sent, [n]; None if there is none."""
+        if not self.silence_ns or times is None:
+            return None
+        wait = self.silence_ns - 1
+        return np.minimum(times, _INT64_MAX - wait) + wait
+
+
+def around(value: Values, fixed: Values, relative: Values | None) -> Values:
+    """The band around values sent, [n]; one relative to an infinity is none."""
+    if relative is None:
+        return fixed
+    with np.errstate(invalid="ignore", over="ignore"):
+        moving = np.where(np.isinf(value), 0.0, relative * np.abs(value))
+        return np.minimum(fixed + moving, sys.float_info.max)
+
+
+def _span(time: Times | None) -> int:
+    """How far the times lie apart, in ns; -1 if there are none."""
+    return -1 if time is None else int(time.max()) - int(time.min())
+
+
+class Runs:
+    """Samples grouped by point; the first of each run is news, and the others are decided behind it."""
+
+    def __init__(self, new: New, ids: Ids, starts: Index, tolerance: Tolerance) -> None:
+        assert new.word is not None
+        same = bool((new.word == new.word[0]).all())
+        time = new.time if tolerance.silence_ns <= _span(new.time) else None
+        self._new = New(new.value, time, None if same else new.word, new.codes)
+        self._tolerance = tolerance
+        lengths = np.diff(starts, append=len(ids))
+        # Longest first, so that the runs with samples left are always the first ones.
+        order = np.argsort(-lengths, kind="stable")
+        self._starts, self._lengths = starts[order], lengths[order]
+        self._fixed, self._relative = tolerance.widths(ids[self._starts])
+        self._passes: Mask = np.zeros(len(ids), np.bool_)
+        self._passes[starts] = True
+
+    def decide(self, many_lanes: int) -> Mask:
+        """Which samples are news, [n]; ``many_lanes`` is normally :data:`MANY_LANES`."""
+        # How many runs have a k-th sample, for k = 1, 2, 3 ...
+        active = np.searchsorted(-self._lengths, -np.arange(1, self._lengths[0]), side="left").tolist()
+        many = sum(1 for lanes in active if lanes >= many_lanes)
+        first = self._new.take(self._starts)
+        band = around(first.value, self._fixed, self._relative)
+        sent = Sent(first.value, band, self._tolerance.due(first.time), first.word, first.codes)
+        for k, lanes in enumerate(active[:many], 1):
+            self._step(sent.first(lanes), self._starts[:lanes] + k)
+        for lane in range(active[many] if many < len(active) else 0):
+            self._walk(lane, many + 1, sent)
+        return self._passes
+
+    def _step(self, sent: Sent, at: Index) -> None:
+        """One more sample of each of the first runs."""
+        new = self._new.take(at)
+        found = sent.differs(new)
+        self._passes[at] = found
+        np.copyto(sent.value, new.value, where=found)
+        if self._relative is not None:
+            n = len(at)
+            np.copyto(sent.band, around(new.value, self._fixed[:n], self._relative[:n]), where=found)
+        due = self._tolerance.due(new.time)
+        for kept, fresh in ((sent.due, due), (sent.word, new.word), (sent.codes, new.codes)):
+            if kept is not None and fresh is not None:
+                np.copyto(kept, fresh, where=found)
+
+    def _walk(self, lane: int, k: int, sent: Sent) -> None:
+        """The same rule for what is left of one run from its k-th sample on, number by number."""
+        start, end = int(self._starts[lane]), int(self._starts[lane] + self._lengths[lane])
+        relative = 0.0 if self._relative is None else float(self._relative[lane])
+        fixed, wait, passes = float(self._fixed[lane]), self._tolerance.silence_ns - 1, self._passes
+        value, band = float(sent.value[lane]), float(sent.band[lane])
+        due = _INT64_MAX if sent.due is None else int(sent.due[lane])
+        word = 0 if sent.word is None else int(sent.word[lane])
+        code = 0 if sent.codes is None else int(sent.codes[lane])
+        for i, v, t, w, c in zip(range(start + k, end), *self._numbers(start + k, end), strict=True):
+            if abs(v - value) > band or w != word or c != code or t > due:
+                passes[i] = True
+                value, word, code = v, w, c
+                due = t + wait if wait >= 0 else due
+                band = fixed if math.isinf(v) else min(fixed + relative * abs(v), sys.float_info.max)
+
+    def _numbers(self, start: int, end: int) -> list[list[Any]]:
+        """Value, time, word and code of some samples as plain numbers; a column left out is all zeros."""
+        columns = (self._new.value, self._new.time, self._new.word, self._new.codes)
+        return [[0] * (end - start) if c is None else c[start:end].tolist() for c in columns]

@@ -1,0 +1,124 @@
+"""What a benchmark gives back, and how large it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import median
+
+import msgspec
+
+
+class Row(msgspec.Struct, kw_only=True):
+    """One line of the table."""
+
+    name: str
+    measured: float
+    unit: str
+    reference: float | None = None
+    """The bare reference in the same unit."""
+    ratio: float | None = None
+    """Measured to reference, or the other way round where ``bar`` says "faster"."""
+    bar: str = ""
+    """What the row must reach (or, with "aim", should); empty: reported only."""
+    ok: bool | None = None
+    """Whether it does; None without a bar."""
+    notes: str = ""
+    details: dict[str, float | int | str] = {}
+    """More figures, for machines."""
+
+    def __post_init__(self) -> None:
+        self.measured = significant(self.measured)
+        self.reference = None if self.reference is None else significant(self.reference)
+        self.ratio = None if self.ratio is None else round(self.ratio, 2)
+
+
+def significant(number: float, digits: int = 4) -> float:
+    """Rounded to so many significant digits."""
+    return float(f"{number:.{digits}g}")
+
+
+def costs(name: str, ours: Sequence[float], bare: Sequence[float], unit: str, most: float | None, **more) -> Row:
+    """A row of costs from interleaved rounds: the best of each, and the ratio of the two.
+
+    Args:
+        ours, bare: cost in ``unit``, one a round.
+        most: the ratio that is allowed, None if it is only reported.
+    """
+    best, reference = min(ours), min(bare)
+    ratio = best / reference
+    paired = median(a / b for a, b in zip(ours, bare, strict=True))
+    notes = "; ".join(filter(None, [more.pop("notes", ""), f"median of paired ratios {paired:.2f}"]))
+    return Row(
+        name=name,
+        measured=best,
+        reference=reference,
+        ratio=ratio,
+        unit=unit,
+        bar=f"at most {most:g}x" if most else "",
+        ok=ratio <= most if most else None,
+        notes=notes,
+        **more,
+    )
+
+
+class Sizes(msgspec.Struct, frozen=True, kw_only=True):
+    """How much each row does."""
+
+    rounds: int = 3
+    messages: int = 200_000
+    """MQTT messages of a run at saturation."""
+    adapter_messages: int = 100_000
+    paced_rate: int = 5_000
+    """Messages a second."""
+    paced_messages: int = 25_000
+    paced_rounds: int = 2
+    modbus_s: float = 3.0
+    samples: int = 100_000
+    """Samples that the operators' rows work through."""
+    operator_rounds: int = 7
+    each_operator: bool = True
+    latency_rates: tuple[int, ...] = (1_000, 10_000)
+    """Samples a second."""
+    latency_s: float = 5.0
+    devices: int = 20
+    registers: int = 500
+    """Of each device, one point each."""
+    settle_s: float = 5.0
+    """How long the daemon runs before its memory is read."""
+    starts: int = 3
+    commits: int = 600
+    """Group commits of 500 samples."""
+    codec_s: float = 0.25
+    """How long each codec is repeated."""
+
+
+FULL = Sizes()
+QUICK = Sizes(
+    rounds=1,
+    messages=60_000,
+    adapter_messages=40_000,
+    paced_messages=10_000,
+    paced_rounds=1,
+    modbus_s=1.0,
+    operator_rounds=3,
+    each_operator=False,
+    latency_s=2.0,
+    settle_s=2.0,
+    starts=1,
+    commits=200,
+    codec_s=0.1,
+)
+
+
+class Bench(msgspec.Struct, frozen=True):
+    """What every row gets: sizes, and a fresh folder on a disk."""
+
+    sizes: Sizes
+    folder: Path
+    fsync_ms: float
+
+
+def lines(parts: Iterable[str]) -> str:
+    """Parts of a note, the empty ones left out."""
+    return "; ".join(filter(None, parts))

@@ -1,0 +1,100 @@
+"""Runs the rows, prints the table, and, if asked, one JSON object as the last line."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from tests.benchmarks import codec, footprint, latency, machine, modbus, mqtt, operators, store
+from tests.benchmarks.rows import FULL, QUICK, Bench, Row, Sizes
+
+GROUPS: dict[str, Callable[[Bench], Awaitable[list[Row]]]] = {
+    "mqtt-qos0": mqtt.qos0,
+    "mqtt-qos1": mqtt.qos1,
+    "mqtt-paced": mqtt.paced,
+    "mqtt-adapter": mqtt.adapter,
+    "modbus": modbus.rows,
+    "pipeline": operators.pipeline,
+    "operators": operators.each,
+    "latency": latency.rows,
+    "memory": footprint.memory,
+    "start": footprint.start,
+    "store": store.rows,
+    "codec": codec.rows,
+}
+QUICK_LEAVES_OUT = {"mqtt-adapter", "operators"}
+
+
+async def measure(names: Sequence[str], sizes: Sizes) -> tuple[list[Row], list[str], dict]:
+    """The rows of the named groups, the groups that failed, and the machine."""
+    rows: list[Row] = []
+    failed: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="onpath-bench-", dir=machine.on_disk()) as folder:
+        fsync_ms = machine.fsync_ms(Path(folder))
+        described = machine.describe(Path(folder), fsync_ms)
+        for name in names:
+            inside = Path(folder) / name
+            inside.mkdir()
+            began = time.monotonic()
+            print(f"{name} ...", end=" ", flush=True, file=sys.stderr)
+            try:
+                rows += await GROUPS[name](Bench(sizes, inside, fsync_ms))
+            except (RuntimeError, OSError, AssertionError, EOFError, LookupError):
+                traceback.print_exc()
+                failed.append(name)
+            print(f"{time.monotonic() - began:.1f} s", flush=True, file=sys.stderr)
+    return rows, failed, described
+
+
+def table(rows: Sequence[Row], described: dict) -> Table:
+    """For people."""
+    shown = Table(title=", ".join(f"{key} {value}" for key, value in described.items()), title_justify="left", box=None)
+    for column in ("row", "measured", "reference", "unit", "ratio", "bar", ""):
+        shown.add_column(column, justify="right" if column in {"measured", "reference", "ratio"} else "left")
+    shown.add_column("notes", overflow="fold")
+    for row in rows:
+        verdict = {None: "", True: "[green]ok[/]", False: "[bold red]MISSED[/]"}[row.ok]
+        reference = "" if row.reference is None else f"{row.reference:,g}"
+        ratio = "" if row.ratio is None else f"{row.ratio:.2f}x"
+        shown.add_row(row.name, f"{row.measured:,g}", reference, row.unit, ratio, row.bar, verdict, row.notes)
+    return shown
+
+
+def chosen(wanted: Sequence[str], *, quick: bool) -> list[str]:
+    """Groups whose name begins like one that is wanted; all if none is."""
+    if not wanted:
+        return [name for name in GROUPS if not (quick and name in QUICK_LEAVES_OUT)]
+    return [name for name in GROUPS if any(name.startswith(one) or one.startswith(name) for one in wanted)]
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="What the gateway costs.")
+    parser.add_argument("--json", action="store_true", help="end with one JSON object")
+    parser.add_argument("--quick", action="store_true", help="smaller sizes, below a minute")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(GROUPS)}; default: all")
+    options = parser.parse_args(arguments)
+    names = chosen(options.rows, quick=options.quick)
+    if not names:
+        parser.error(f"no such row; there are {', '.join(GROUPS)}")
+    rows, failed, described = asyncio.run(measure(names, QUICK if options.quick else FULL))
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    console.print(table(rows, described))
+    missed = [row.name for row in rows if row.ok is False]
+    if missed:
+        console.print(f"[bold red]bar missed:[/] {', '.join(missed)}")
+    if failed:
+        console.print(f"[bold red]could not be measured:[/] {', '.join(failed)}")
+    if options.json:
+        found = {"rows": rows, "machine": described, "missed": missed, "failed": failed}
+        print(msgspec.json.encode(found).decode())
+    return 1 if failed else 0

@@ -1,0 +1,258 @@
+"""``json`` and ``frame``: what a receiver reads is what was sent, in both; any bytes give messages or a named error."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+from datetime import UTC, datetime, timedelta
+
+import msgpack
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway import quality
+from gateway.batch import Batch, Loss
+from gateway.directory import Directory
+from gateway.errors import PayloadError
+from gateway.frame import EMPTY, Frame, by_point
+from gateway.point import Kind, Point
+from gateway.quality import Reason, no_value
+from gateway.uplinks.config import TimeFormat
+from gateway.uplinks.decode import FrameDecoder, messages
+from gateway.uplinks.formats import FrameEncoder, encode_json
+
+TEXTS = ["off", "on", "st\u00f6rung"]
+
+
+def directory_with_states() -> Directory:
+    directory = Directory()
+    directory.add(Point(name="m1/voltage", unit="V"))
+    directory.add(Point(name="m1/breaker", kind=Kind.STATE))
+    directory.add(Point(name="m2/energy", unit="kW.h", kind=Kind.COUNTER))
+    for text in TEXTS:
+        directory.state(1, text)
+    return directory
+
+
+DIRECTORY = directory_with_states()
+YEARS = st.integers(-(10**18), 4 * 10**18)
+VALUES = st.one_of(st.floats(), st.integers(-2, 4).map(float), st.sampled_from([no_value(r) for r in Reason]))
+ROWS = st.lists(st.tuples(st.integers(0, 2), YEARS, VALUES, st.integers(0, 0xFFFF)), min_size=1, max_size=12)
+LOSSES = st.builds(Loss, YEARS, YEARS, st.integers(1, 2**62), st.sampled_from(["spool-full", "spool-age"]))
+
+
+@st.composite
+def batches(draw):
+    loss = draw(st.one_of(st.none(), LOSSES))
+    rows = draw(ROWS)
+    frame = EMPTY if loss else Frame.of(*map(list, zip(*rows, strict=True)))
+    pipeline = draw(st.sampled_from(["meters", "quarter-hour"]))
+    return Batch(draw(st.integers(1, 2**62)), pipeline, 0, frame, loss, historical=draw(st.booleans()))
+
+
+def utc(ns: int) -> str:
+    whole = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ns // 1_000_000)
+    return whole.strftime("%Y-%m-%dT%H:%M:%S.") + f"{whole.microsecond // 1000:03d}Z"
+
+
+def expected(batch: Batch, how: TimeFormat):
+    """The record in plain Python, one sample after the other."""
+    when = utc if how is TimeFormat.RFC3339 else int
+    f = batch.frame
+    samples = []
+    for point, time, value, word in zip(*(c.tolist() for c in (f.point, f.time, f.value, f.quality)), strict=True):
+        sample = {"point": DIRECTORY.name(point), "time": when(time), "value": value, "quality": quality.to_text(word)}
+        if point == 1 and value in (0, 1, 2):
+            sample["value"] = TEXTS[int(value)]
+        if not math.isfinite(value):
+            sample["value"] = None
+            code = int(quality.reason_codes(np.array([value]))[0])
+            plain = {math.inf: "infinity", -math.inf: "-infinity"}.get(value, "not-a-number")
+            sample["reason"] = quality.reason_text(code) if code else plain
+        samples.append(sample)
+    record = {
+        "gateway": "feeder-7", "epoch": 2**47 + 1, "seq": batch.seq, "pipeline": batch.pipeline,
+        "historical": batch.historical, "samples": samples,
+    }  # fmt: skip
+    if batch.loss:
+        loss = batch.loss
+        record["loss"] = {
+            "from": when(loss.first_ns), "to": when(loss.last_ns), "count": loss.count, "reason": loss.reason,
+        }  # fmt: skip
+    return record
+
+
+def as_json(batch: Batch, how: TimeFormat):
+    raw = encode_json(batch, "feeder-7", 2**47 + 1, DIRECTORY, how)
+    assert b"\n" not in raw
+    return json.loads(raw, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+@given(batches(), st.sampled_from(TimeFormat))
+def test_json_is_the_batch_in_plain_types(batch, how):
+    assert as_json(batch, how) == expected(batch, how)
+
+
+def encoder() -> FrameEncoder:
+    return FrameEncoder("feeder-7", 2**47 + 1, DIRECTORY)
+
+
+@given(st.lists(batches(), min_size=1, max_size=4), st.sampled_from(TimeFormat))
+def test_frame_messages_tell_the_same_as_json(found, how):
+    sender, receiver = encoder(), FrameDecoder(how)
+    stream = b""
+    for batch in found:
+        message, announced = sender.encode(batch)
+        stream += (announced[1] if announced else b"") + message
+    records = [record for message in messages(io.BytesIO(stream)) if (record := receiver.decode(message))]
+    ordered = []
+    for batch in found:
+        frame = batch.frame.take(by_point(batch.frame.point))  # the format groups by point
+        ordered.append(Batch(batch.seq, batch.pipeline, 0, frame, batch.loss, batch.historical))
+    assert records == [as_json(batch, how) for batch in ordered]
+
+
+def one(point: int, value: float = 1.0) -> Batch:
+    return Batch(1, "p", 0, Frame.of([point], 1, [value]))
+
+
+def test_points_are_announced_once_and_again_when_something_is_new():
+    directory = directory_with_states()
+    sender = FrameEncoder("g", 1, directory)
+    _, first = sender.encode(one(0))
+    assert first
+    assert sender.encode(one(0))[1] is None
+    _, second = sender.encode(one(1))
+    assert second[0] != first[0]
+    assert set(msgpack.unpackb(second[1], strict_map_key=False)["points"]) == {0, 1}
+    assert sender.encode(one(0))[1] is None
+    directory.state(1, "tripped")
+    _, third = sender.encode(one(1, 3.0))
+    assert msgpack.unpackb(third[1], strict_map_key=False)["points"][1]["states"] == [*TEXTS, "tripped"]
+    directory.add(Point(name="m1/voltage", unit="kV"))
+    assert sender.encode(one(0))[1]
+    _, again = FrameEncoder("g", 1, directory).encode(one(0))
+    assert again[0] not in {first[0], second[0], third[0]}
+
+
+def test_the_name_of_a_directory_is_its_content():
+    names = {FrameEncoder(gateway, 1, DIRECTORY).encode(one(0))[1][0] for gateway in ("a", "b")}
+    assert len(names) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"onpath": 2}, "bad-version"),
+        ({"onpath": "1"}, "bad-message"),
+        ({"columns": b"junk"}, "bad-frame"),
+        ({"columns": 5}, "bad-message"),
+        ({"directory": "0" * 16}, "unknown-directory"),
+        ({"directory": b"x"}, "bad-message"),
+    ],
+)
+def test_messages_that_are_none(change, reason):
+    sender, receiver = encoder(), FrameDecoder()
+    raw, (_, directory) = sender.encode(one(0))
+    receiver.decode(msgpack.unpackb(directory, strict_map_key=False))
+    with pytest.raises(PayloadError) as caught:
+        receiver.decode(msgpack.unpackb(raw) | change)
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("field", ["gateway", "epoch", "seq", "pipeline", "historical"])
+def test_a_record_needs_its_whole_id(field):
+    raw, (_, directory) = encoder().encode(one(0))
+    receiver = FrameDecoder()
+    receiver.decode(msgpack.unpackb(directory, strict_map_key=False))
+    message = msgpack.unpackb(raw)
+    del message[field]
+    with pytest.raises(PayloadError, match=f"without '{field}'"):
+        receiver.decode(message)
+
+
+@pytest.mark.parametrize(
+    "points",
+    [{}, {0: 5}, {0: {}}, {0: {"name": "x", "unit": "", "kind": "odd"}}, {0: {"name": [], "unit": "", "kind": "gauge"}},
+     {0: {"name": "x", "unit": "", "kind": "gauge", "states": 5}}, {0: {"name": "x", "unit": "", "kind": "gauge", "states": [[]]}},
+     {0: {"name": "x", "unit": "", "kind": "gauge", "states": [str(n) for n in range(3000)]}}],
+)  # fmt: skip
+def test_directories_that_are_none(points):
+    raw, (name, _) = encoder().encode(one(0))
+    receiver = FrameDecoder()
+    receiver.decode({"onpath": 1, "directory": name, "points": points})
+    with pytest.raises(PayloadError, match="bad-directory"):
+        receiver.decode(msgpack.unpackb(raw))
+
+
+def test_two_points_of_one_name_are_a_bad_directory():
+    facts = {"name": "x", "unit": "", "kind": "gauge"}
+    raw, (name, _) = encoder().encode(Batch(1, "p", 0, Frame.of([0, 2], 1, [1.0, 2.0])))
+    receiver = FrameDecoder()
+    receiver.decode({"onpath": 1, "directory": name, "points": {0: facts, 2: facts}})
+    samples = receiver.decode(msgpack.unpackb(raw))["samples"]
+    assert [sample["value"] for sample in samples] == [1.0, 2.0]
+
+
+JUNK = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-5, 5), st.binary(max_size=3), st.sampled_from(["a", "g"])),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=5,
+)
+FIELDS = ("onpath", "gateway", "epoch", "seq", "pipeline", "historical", "directory", "columns", "points", "loss")
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), JUNK), st.booleans())
+def test_any_map_gives_a_record_or_a_named_error(message, ours):
+    try:
+        FrameDecoder().decode(message | {"onpath": 1} if ours else message)
+    except PayloadError as error:
+        assert error.reason
+
+
+def read_all(raw: bytes) -> None:
+    receiver = FrameDecoder()
+    try:
+        for message in messages(io.BytesIO(raw)):
+            try:
+                receiver.decode(message)
+            except PayloadError as error:
+                assert error.reason
+    except PayloadError as error:
+        assert error.reason == "bad-stream"
+
+
+@given(st.binary(max_size=60))
+def test_any_stream_gives_messages_or_a_named_error(raw):
+    read_all(raw)
+
+
+@given(st.data())
+@settings(max_examples=200)
+def test_any_flipped_bit_gives_messages_or_a_named_error(data):
+    message, (_, directory) = encoder().encode(one(1, 2.0))
+    raw = bytearray(directory + message)
+    raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    read_all(bytes(raw))
+
+
+@pytest.mark.parametrize("raw", [b"\x81\x90\xc0", b"\xc1", b"\x91" * 100_000, b"\xd9\x02\xff\xfe"])
+def test_streams_that_are_none(raw):
+    with pytest.raises(PayloadError, match="bad-stream"):
+        list(messages(io.BytesIO(raw)))
+
+
+def test_a_stream_cut_short_is_told_on_a_pipe_too():
+    message, (_, directory) = encoder().encode(one(0))
+    reader, writer = os.pipe()
+    os.write(writer, directory + message[:-1])
+    os.close(writer)
+    with os.fdopen(reader, "rb") as stream:
+        found = messages(stream)
+        next(found)
+        with pytest.raises(PayloadError, match=f"cut short after byte {len(directory)}"):
+            next(found)
