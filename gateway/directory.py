@@ -8,7 +8,7 @@ loop (adapters) and from the store's thread (operators), hence the lock around w
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -16,10 +16,10 @@ import numpy as np
 from gateway.errors import TooManyPointsError
 from gateway.frame import Ids
 from gateway.merge import RULES
-from gateway.point import Merge, Point
+from gateway.point import Point
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     import numpy.typing as npt
 
@@ -77,7 +77,7 @@ class Directory:
         self._changed[known] = None
         return known
 
-    def derive(self, base: Ids, suffix: str, *, unit: str | None = None, merge: Merge | None = None) -> Ids:
+    def derive(self, base: Ids, suffix: str, **changes: Any) -> Ids:
         """See :meth:`pipelines.base.Points.derive`. Not bounded: base points are, and steps are few."""
         table = self._derived.get(suffix)
         if table is None or len(table) < len(self._points):
@@ -88,18 +88,13 @@ class Directory:
         ids: Ids = table[base]
         if (ids < 0).any():
             for missing in np.unique(base[ids < 0]).tolist():
-                table[missing] = self._derive_one(missing, suffix, unit, merge)
+                table[missing] = self._derive_one(missing, suffix, changes)
             ids = table[base]
         return ids
 
-    def _derive_one(self, base: int, suffix: str, unit: str | None, merge: Merge | None) -> int:
+    def _derive_one(self, base: int, suffix: str, changes: Mapping[str, Any]) -> int:
         origin = self._points[base]
-        point = msgspec.structs.replace(
-            origin,
-            name=origin.name + suffix,
-            unit=origin.unit if unit is None else unit,
-            merge=origin.merge if merge is None else merge,
-        )
+        point = msgspec.structs.replace(origin, name=origin.name + suffix, **changes)
         with self._lock:
             return self._add(point, bounded=False)
 

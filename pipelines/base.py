@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.frame import Frame, Ids, Mask
-    from gateway.point import Merge, Point
+    from gateway.point import Point
 
 Glob = Annotated[str, msgspec.Meta(min_length=1)]
 Globs = Glob | Annotated[list[Glob], msgspec.Meta(min_length=1)]
@@ -43,6 +43,9 @@ class StateClass(enum.StrEnum):
 
 class OperatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Options that every operator has. A subclass repeats ``frozen=True, kw_only=True``."""
+
+    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = ()
+    """Options as in YAML, under which the contract test runs the operator; a test asks for at least one."""
 
     points: Globs = "**"
     """Which points the step works on; all others pass it untouched."""
@@ -64,10 +67,10 @@ class Points(Protocol):
     def name(self, point_id: int) -> str:
         """The point's name."""
 
-    def derive(self, base: Ids, suffix: str, *, unit: str | None = None, merge: Merge | None = None) -> Ids:
+    def derive(self, base: Ids, suffix: str, **changes: Any) -> Ids:
         """Ids of the points named base + suffix (``m1/power`` + ``#mean``), [n]; made when new.
 
-        A derived point takes over unit, limits and resolution unless told otherwise.
+        A derived point is like its base but for ``changes``, fields of :class:`gateway.point.Point`.
         """
 
 

@@ -51,7 +51,8 @@ def open_database(folder: Path, now_ns: int) -> apsw.Connection:
         StoreError: the file is of a newer format, damaged, or cannot be opened.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (folder / FILE).touch(mode=0o600)
         db = apsw.Connection(str(folder / FILE))
     except (apsw.Error, OSError) as error:
         raise StoreError(f"{folder / FILE}: {error}") from error

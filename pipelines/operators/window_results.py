@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from gateway import quality as q
 from gateway.frame import Frame
-from gateway.point import Merge
+from gateway.point import Kind, Merge
 from pipelines.operators.window_cells import SEVERITY_SHIFT
 
 if TYPE_CHECKING:
@@ -21,8 +21,19 @@ if TYPE_CHECKING:
 _INT64_MAX: Final = int(np.iinfo(np.int64).max)
 _WITHOUT_VALID: Final = frozenset({"count", "coverage"})
 """Statistics that have a value, 0, also where no sample was valid."""
-_MERGE: Final = {"count": Merge.ADD, "sum": Merge.ADD, "min": Merge.MIN, "max": Merge.MAX}
-_UNIT: Final = {"count": "1", "coverage": "1"}
+_PLAIN: Final[dict[str, Any]] = {"kind": Kind.GAUGE, "resolution": None, "merge": Merge.LAST}
+"""A mean or quantile: no state any more, and between the steps of the resolution."""
+_NUMBER: Final[dict[str, Any]] = _PLAIN | {"unit": "1", "limits": None}
+_FACTS: Final[dict[str, dict[str, Any]]] = {
+    "count": _NUMBER | {"resolution": 1.0, "merge": Merge.ADD},
+    "coverage": _NUMBER | {"limits": (0.0, 1.0)},
+    "sum": {"kind": Kind.GAUGE, "limits": None, "merge": Merge.ADD},
+    "min": {"merge": Merge.MIN},
+    "max": {"merge": Merge.MAX},
+    "first": {"merge": Merge.LAST},
+    "last": {"merge": Merge.LAST},
+}
+"""What a statistic's point has otherwise than the point it is of."""
 
 
 def results(points: Points, config: WindowConfig, cells: Columns, quantiles: list[Values]) -> Frame:
@@ -43,7 +54,7 @@ def results(points: Points, config: WindowConfig, cells: Columns, quantiles: lis
     empty = cells["count"] == 0
     for at, stat in enumerate(stats):
         value = next(left) if stat.startswith("p") else _statistic(stat, config, cells)
-        ids[:, at] = points.derive(cells["point"], f"#{stat}", unit=_UNIT.get(stat), merge=_MERGE.get(stat, Merge.LAST))
+        ids[:, at] = points.derive(cells["point"], f"#{stat}", **_FACTS.get(stat, _PLAIN))
         nothing = np.zeros(rows, np.bool_) if stat in _WITHOUT_VALID else empty
         not_a_number = np.isnan(value) & ~nothing
         value = np.where(nothing, q.no_value(q.Reason.NO_VALID_SAMPLES), value)

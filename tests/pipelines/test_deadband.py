@@ -92,9 +92,14 @@ def test_a_quality_change_passes_but_not_the_historical_bit():
     assert sent({"absolute": 1.0}, *[5.0] * 5, words=words) == [0, 2, 4]
 
 
-def test_max_silence_goes_by_source_time():
+@pytest.mark.parametrize("many_lanes", [1, 1000])
+def test_max_silence_goes_by_source_time(many_lanes):
     times = [START_NS + s * S for s in (0, 59, 60, 61, 119, 120, 50)]
-    assert sent({"absolute": 1.0, "max_silence": "60s"}, *[5.0] * 7, times=times) == [0, 2, 5]
+    times[4] = START_NS + 120 * S - 1  # a nanosecond too early
+    run = Run("deadband", {"absolute": 1.0, "max_silence": "60s"})
+    run.operator.many_lanes = many_lanes
+    passed = run.process([(0, time, 5.0, 0) for time in times]).time.tolist()
+    assert passed == [times[0], times[2], times[5]]
 
 
 def test_a_silent_device_produces_nothing():

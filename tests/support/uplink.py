@@ -112,7 +112,7 @@ async def running(uplink, ctx: RecordingUplinkContext):
     task = asyncio.create_task(uplink.run(ctx), name="uplink out")
     try:
         yield task
-        if task.done():
+        if task.done() and not task.cancelled():
             task.result()
     finally:
         task.cancel()

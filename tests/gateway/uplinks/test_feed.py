@@ -302,7 +302,7 @@ class Schedule:
         await self.cancel()
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(50))
 async def test_any_schedule(tmp_path, monkeypatch, seed):
     monkeypatch.setattr(feeds, "MAX_FRESH", 7)
     monkeypatch.setattr(feeds, "READ", 3)
