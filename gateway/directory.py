@@ -31,6 +31,8 @@ class Directory:
 
     def __init__(self, limit: int = 100_000) -> None:
         self.limit = limit
+        self.edition = 0
+        """See :class:`pipelines.base.Points`."""
         self._points: list[Point] = []
         self._ids: dict[str, int] = {}
         self._states: dict[int, list[str]] = {}
@@ -74,6 +76,7 @@ class Directory:
             return known
         else:
             self._points[known] = point
+            self.edition += 1
         self._changed[known] = None
         return known
 

@@ -61,6 +61,10 @@ class Points(Protocol):
     def __len__(self) -> int:
         """How many points there are; ids are below it."""
 
+    @property
+    def edition(self) -> int:
+        """Grows when what is known of a point changes, as a reload may do."""
+
     def point(self, point_id: int) -> Point:
         """What is known of a point."""
 

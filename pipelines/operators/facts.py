@@ -18,16 +18,19 @@ if TYPE_CHECKING:
 
 
 class Facts:
-    """``width`` numbers a point, computed once when the point appears; a lookup is one gather."""
+    """``width`` numbers a point, computed when the point appears or is told anew; a lookup is one gather."""
 
     def __init__(self, points: Points, width: int, of: Callable[[Point], tuple[float, ...]]) -> None:
         self._points = points
         self._of = of
         self._known = 0
+        self._edition = points.edition
         self._columns: list[Values] = [np.empty(0, np.float64) for _ in range(width)]
 
     def column(self, number: int, ids: Ids) -> Values:
         """One of the numbers for each sample, [n]."""
+        if self._points.edition != self._edition:
+            self._known, self._edition = 0, self._points.edition
         if len(self._points) > self._known:
             self._extend()
         result: npt.NDArray[np.float64] = self._columns[number][ids]

@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway import quality as q
+from gateway.directory import Directory
 from gateway.errors import FieldError
+from gateway.frame import Frame
 from gateway.point import Point
 from gateway.units import decode_quantity
 from pipelines.registry import OPERATORS
@@ -185,3 +187,13 @@ def test_a_json_schema_knows_the_statistics():
 def test_numpy_raises_on_warnings_in_these_tests():
     with pytest.raises(RuntimeWarning):
         np.array([1e308]) * 10
+
+
+def test_limits_of_a_point_that_changed_hold_at_once():
+    known = Directory()
+    known.add(Point(name="p", limits=(0.0, 10.0)))
+    operator = OPERATORS["limits"]().create(known)
+    inside = Frame.of([0], 1, [9.0])
+    assert operator.process(inside).quality.tolist() == [0]
+    known.add(Point(name="p", limits=(0.0, 5.0)))
+    assert operator.process(inside).quality.tolist() != [0]
