@@ -96,6 +96,12 @@ class Context(Protocol):
     def known(self, tokens: Tokens) -> Mask:
         """Which messages are durable already, perhaps since before a restart, [n]: acknowledge, do not emit."""
 
+    def remember(self, key: str, value: bytes) -> None:
+        """Keep what the adapter has learned of its devices, also across restarts; written with a next commit."""
+
+    def recall(self, key: str) -> bytes | None:
+        """What was remembered under a key, or None."""
+
     def link(self, device: str, *, up: bool, detail: str = "") -> None:
         """Say that a link (``""`` is the adapter's own, else a device's) is up or down; logs changes only."""
 

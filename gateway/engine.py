@@ -24,7 +24,7 @@ from gateway.frame import Frame, concat, grouped
 from gateway.graph import Graph, Outputs
 from gateway.store.config import SpoolFull
 from gateway.store.segments import Segment, Step, Tick
-from gateway.store.store import Store
+from gateway.store.store import Memory, Store
 from gateway.store.tokens import RecentTokens
 
 log = logging.getLogger(__name__)
@@ -39,6 +39,8 @@ class Group:
     """(uplink, seq) that the other side has."""
     tokens: Sequence[tuple[str, Tokens]] = ()
     """(adapter, tokens) of the wire messages behind the segments."""
+    learned: Memory = field(default_factory=dict)
+    """What adapters want to be kept."""
     run: bool = True
     """Whether the pipelines run now, on all that is journaled."""
     checkpoint: bool = False
@@ -68,6 +70,7 @@ class Engine:
         """Journaled and not yet processed."""
         self.replayed = 0
         self.recent = RecentTokens(store.tokens.read())
+        self.memory = store.read_memory()
 
     def recover(self, now_ns: int) -> None:
         """Bring the pipelines to where the store says they were, and spool what was not spooled yet."""
@@ -106,6 +109,7 @@ class Engine:
         self._waiting.extend(segments)
         with self.store.transaction():
             self.store.spool.remove(group.delivered)
+            self.store.write_memory(group.learned)
             if segments:
                 self.store.tokens.append(self.store.journal.append(segments, now_ns), group.tokens)
             committed = Committed(self.store.journal.last)

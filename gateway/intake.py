@@ -23,6 +23,7 @@ from gateway.errors import StoreError
 from gateway.frame import Frame
 from gateway.store.config import StoreConfig
 from gateway.store.segments import Segment, Step, Tick
+from gateway.store.store import Memory
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +98,10 @@ class Intake:
         self._on_committed = on_committed
         self._on_reopened = on_reopened
         self._group = OpenGroup()
+        self.memory = engine.memory
+        """What adapters have learned; read and written on the loop only, once recovered."""
+        self._learned: Memory = {}
+        """The part of it that is not on disk yet."""
         self._delivered: list[tuple[str, int]] = []
         self._news = asyncio.Event()
         self._room = asyncio.Event()
@@ -104,6 +109,7 @@ class Intake:
         self._blocked = False
         self._lock = asyncio.Lock()
         self._last_commit = self._last_run = self._last_checkpoint = asyncio.get_running_loop().time()
+        self._failed = False
         self._behind = False
         """Whether the journal holds what the pipelines have not processed."""
         self._committing_since: float | None = None
@@ -133,6 +139,12 @@ class Intake:
         if self._blocked:
             self._news.set()
 
+    def remember(self, adapter: str, key: str, value: bytes) -> None:
+        """See :meth:`adapters.base.Context.remember`."""
+        if self.memory.get((adapter, key)) != value:
+            self.memory[adapter, key] = self._learned[adapter, key] = value
+            self._news.set()
+
     async def run(self) -> None:
         """Commit until told to stop."""
         tick = asyncio.create_task(self._tick(), name="ticks")
@@ -156,6 +168,7 @@ class Intake:
             except StoreError as again:
                 log.error("the store still fails: %s", again)  # noqa: TRY400  one line an attempt is enough
             else:
+                self._failed = False
                 log.warning("the store works again", extra={"lost_samples": self.lost_samples})
                 self._on_reopened()
                 return
@@ -206,19 +219,24 @@ class Intake:
     async def commit(self, *, checkpoint: bool = False) -> None:
         """Write what is there now. Receipts fail, and the engine is built anew, if the store cannot."""
         async with self._lock:
+            if self._failed:
+                raise StoreError("the store has failed and is not open again yet")
             group, self._group = self._group, OpenGroup()
             delivered, self._delivered = self._delivered, []
-            plan = self._plan(group, delivered, checkpoint=checkpoint)
-            if not (group.segments or delivered or plan.checkpoint or self._behind):
+            learned, self._learned = self._learned, {}
+            plan = self._plan(group, delivered, learned, checkpoint=checkpoint)
+            if not (group.segments or delivered or learned or plan.checkpoint or self._behind):
                 self._open_up(blocked=self._blocked)
                 return
             self._committing_since = asyncio.get_running_loop().time()
             try:
                 committed = await self.on_store(self.engine.commit, plan, self._clock.now_ns())
             except StoreError as error:
+                self._failed = True  # the pipelines ran ahead of the disk: nothing more until they are rebuilt
                 self.lost_samples += group.samples
                 group.fail(error)
                 self._delivered = delivered + self._delivered
+                self._learned = learned | self._learned
                 self._last_commit = asyncio.get_running_loop().time()
                 raise
             finally:
@@ -232,7 +250,7 @@ class Intake:
             self._open_up(blocked=committed.blocked)
         self._on_committed(committed)
 
-    def _plan(self, group: OpenGroup, delivered: list[tuple[str, int]], *, checkpoint: bool) -> Group:
+    def _plan(self, group: OpenGroup, delivered: list[tuple[str, int]], learned: Memory, *, checkpoint: bool) -> Group:
         now = asyncio.get_running_loop().time()
         checkpoint = checkpoint or now - self._last_checkpoint >= self.config.checkpoint
         # Commits that come early for a receipt's sake write the journal only; the pipelines keep their pace
@@ -243,7 +261,7 @@ class Intake:
             self._news.set()
         if checkpoint:
             self._last_checkpoint = now
-        return Group(group.segments, delivered, group.tokens, run=run, checkpoint=checkpoint)
+        return Group(group.segments, delivered, group.tokens, learned, run=run, checkpoint=checkpoint)
 
     def _open_up(self, *, blocked: bool) -> None:
         self._blocked = blocked
@@ -260,7 +278,12 @@ class Intake:
         """
         await self.commit()
         async with self._lock:
-            committed = await self.on_store(self.engine.reconfigure, pipelines, self._clock.now_ns())
+            try:
+                committed = await self.on_store(self.engine.reconfigure, pipelines, self._clock.now_ns())
+            except StoreError:
+                self._failed = True
+                self._news.set()  # ``run`` meets the failure and opens the store again
+                raise
             self._behind = False
         self._on_committed(committed)
 

@@ -45,6 +45,14 @@ class AdapterLink:
         """See :meth:`adapters.base.Context.known`."""
         return self._intake.recent.known(self.name, tokens)
 
+    def remember(self, key: str, value: bytes) -> None:
+        """See :meth:`adapters.base.Context.remember`."""
+        self._intake.remember(self.name, key, value)
+
+    def recall(self, key: str) -> bytes | None:
+        """See :meth:`adapters.base.Context.recall`."""
+        return self._intake.memory.get((self.name, key))
+
     def link(self, device: str, *, up: bool, detail: str = "") -> None:
         """See :meth:`adapters.base.Context.link`."""
         if not device:

@@ -44,7 +44,10 @@ def write_first_config(path: Path, answers: Answers, *, force: bool) -> None:
         if not sys.stdin.isatty():
             raise OnpathError("name a source: --modbus URL, --mqtt URL or --coap URL")
         answers = _ask(answers)
-    text = render(answers)
+    try:
+        text = render(answers)
+    except ValueError as error:  # urlsplit's: of brackets that do not close
+        raise OnpathError(f"these answers make no usable configuration: {error}") from error
     _check(text)
     try:
         path.write_text(text)

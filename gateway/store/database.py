@@ -38,6 +38,8 @@ CREATE TABLE loss (
 ) WITHOUT ROWID;
 CREATE TABLE received (adapter TEXT NOT NULL, position INTEGER NOT NULL, tokens BLOB NOT NULL);
 CREATE INDEX received_order ON received (adapter, position);
+CREATE TABLE memory (adapter TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL,
+    PRIMARY KEY (adapter, key)) WITHOUT ROWID;
 CREATE TABLE checkpoint (pipeline TEXT PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID;
 """
 

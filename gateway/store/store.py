@@ -16,12 +16,15 @@ from gateway.directory import Directory
 from gateway.errors import PayloadError, StateInUseError, StoreError
 from gateway.store import state as snapshots
 from gateway.store.config import StoreConfig
-from gateway.store.database import FILE, get_meta, open_database, set_meta
+from gateway.store.database import FILE, get_meta, open_database, rows_of, set_meta
 from gateway.store.journal import Journal
 from gateway.store.spool import Spool
 from gateway.store.tokens import TokenTable
 
 log = logging.getLogger(__name__)
+
+Memory = dict[tuple[str, str], bytes]
+"""What adapters have learned of their devices, by (adapter, key)."""
 
 
 class StateLock:
@@ -138,6 +141,17 @@ class Store:
     def write_directory(self, directory: Directory) -> None:
         """Write what changed in the directory; part of the caller's transaction."""
         self._db.executemany("INSERT OR REPLACE INTO directory VALUES (?, ?)", directory.changes())
+
+    def read_memory(self) -> Memory:
+        """What adapters have learned, by (adapter, key)."""
+        found = rows_of(self._db, "SELECT adapter, key, value FROM memory")
+        return {(adapter, key): value for adapter, key, value in found}
+
+    def write_memory(self, learned: Memory) -> None:
+        """Write what adapters have learned anew; part of the caller's transaction."""
+        rows = [(adapter, key, value) for (adapter, key), value in learned.items()]
+        if rows:
+            self._db.executemany("INSERT OR REPLACE INTO memory VALUES (?, ?, ?)", rows)
 
     def mark_processed(self, position: int, stream_ns: int) -> None:
         """Say up to where the spool holds the output; part of the caller's transaction."""

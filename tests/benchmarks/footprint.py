@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.benchmarks import gateway, machine, modbus
 from tests.benchmarks.child import Child
 from tests.benchmarks.rows import Bench, Row
+from tests.support.daemon import Daemon
 
 MOST_MB = 100.0
 MOST_S = 1.0
@@ -26,52 +27,58 @@ PASS = "pipelines: {live: {from: ['**'], to: [up]}}\n"
 
 
 async def memory(bench: Bench) -> list[Row]:
-    """All points polled once a second, through limits, deadband and window."""
+    """All points polled once a second; before the first windows close, and when their results are points too."""
     sizes, folder = bench.sizes, bench.folder
+    points = sizes.devices * sizes.registers
     modbus.profile(folder / "profiles", "uint16", sizes.registers)
     async with Child("meters", "uint16", sizes.registers) as meters:
         (port,) = await meters.hears("listening")
-        config = modbus.adapter(port, folder / "profiles", sizes.devices, "1s")
-        config += gateway.REDUCE + UPLINK.format(path=folder / "up")
+        config = modbus.adapter(port, folder / "profiles", sizes.devices, "1s") + "max_points: 1000000\n"
+        config += gateway.REDUCE.replace("every: 10s", "every: 2s") + UPLINK.format(path=folder / "up")
         async with gateway.running(folder / "daemon", config) as daemon:
-            points = sizes.devices * sizes.registers
-            await gateway.settled(daemon, lambda s: s["pipelines"]["live"]["in"] >= points)
+            await gateway.settled(daemon, lambda s: s["pipelines"]["windows"]["in"] >= points)
+            few = held("memory", daemon, points, MOST_MB)
+            await gateway.settled(daemon, lambda s: s["points"] >= 6 * points)
             cpu_s = gateway.cpu_s(daemon)
             await asyncio.sleep(sizes.settle_s)
             cpu_s = gateway.cpu_s(daemon) - cpu_s
             status = await daemon.status()
             gateway.check(status)
-            rss, peak = (machine.memory_mb(daemon.process.pid, kind) for kind in ("VmRSS", "VmHWM"))
-    return [
-        Row(
-            name="memory",
-            measured=rss,
-            unit="MB RSS",
-            bar=f"aim {MOST_MB:.0f} MB",
-            ok=rss <= MOST_MB,
-            notes=f"{points:,} points polled each second, with deadband and window ({status['points']:,} in the "
-            f"directory); peak {peak:.0f} MB; {100 * cpu_s / sizes.settle_s:.0f} % of a core",
-            details={"points": points, "directory": status["points"], "peak_mb": peak},
-        )
-    ]
+            many = held("memory-derived", daemon, status["points"], None)
+    few.notes += ", polled each second, with deadband and window"
+    many.notes += f", the windows' results included; {100 * cpu_s / sizes.settle_s:.0f} % of a core"
+    return [few, many]
 
 
-async def first_sample_s(config: Path, out: Path) -> float:
-    """From the start of the process until its file uplink holds a sample."""
+def held(name: str, daemon: Daemon, points: int, most: float | None) -> Row:
+    """Resident memory of the daemon now."""
+    rss, peak = (machine.memory_mb(daemon.process.pid, kind) for kind in ("VmRSS", "VmHWM"))
+    return Row(
+        name=name,
+        measured=rss,
+        unit="MB RSS",
+        bar=f"aim {most:.0f} MB" if most else "",
+        ok=rss <= most if most else None,
+        notes=f"{points:,} points (peak {peak:.0f} MB)",
+        details={"points": points, "peak_mb": peak},
+    )
+
+
+def first_sample_s(config: Path, out: Path) -> float:
+    """From the start of the process until its file uplink holds a sample. Blocks."""
     command = [sys.executable, "-m", "gateway.cli.main", "run", "-c", str(config)]
     with config.with_name("log").open("ab") as log:
         began = time.perf_counter()
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
-        async with asyncio.timeout(30):
-            while not (out.exists() and out.stat().st_size):
-                if process.poll() is not None:
-                    raise RuntimeError(config.with_name("log").read_text())
-                await asyncio.sleep(0.002)
+        while not (out.exists() and out.stat().st_size):
+            if process.poll() is not None or time.perf_counter() - began > 30:
+                raise RuntimeError(config.with_name("log").read_text())
+            time.sleep(0.002)
         return time.perf_counter() - began
     finally:
         process.terminate()
-        await asyncio.to_thread(process.wait, 15)
+        process.wait(15)
 
 
 async def started(bench: Bench, name: str, adapter: str, bar: float | None, notes: str) -> Row:
@@ -83,7 +90,7 @@ async def started(bench: Bench, name: str, adapter: str, bar: float | None, note
         out = folder / "up"
         config = f"gateway: g1\nstate: {folder / 'state'}\n" + adapter + PASS + UPLINK.format(path=out)
         (folder / "onpath.yaml").write_text(config)
-        found.append(await first_sample_s(folder / "onpath.yaml", out))
+        found.append(await asyncio.to_thread(first_sample_s, folder / "onpath.yaml", out))
     best = min(found)
     return Row(
         name=name,

@@ -50,7 +50,7 @@ def uplink(port: int, time: str = "rfc3339") -> str:
 @contextlib.asynccontextmanager
 async def running(folder: Path, config: str) -> AsyncIterator[Daemon]:
     """The daemon over a fresh folder, every adapter connected; stopped in order in the end."""
-    folder.mkdir()
+    await asyncio.to_thread(folder.mkdir)
     async with daemon(folder, config) as process:
         await process.until(lambda s: all(a["link"] == "up" for a in s["adapters"].values()))
         yield process
@@ -60,9 +60,11 @@ async def running(folder: Path, config: str) -> AsyncIterator[Daemon]:
 async def settled(process: Daemon, condition: Callable[[dict], bool], timeout_s: float = 120.0) -> dict:
     """Wait until ``condition`` holds, asking ten times a second: a question costs the daemon a millisecond."""
     async with asyncio.timeout(timeout_s):
-        while not condition(status := await process.status()):
+        while True:
+            status = await process.status()
+            if condition(status):
+                return status
             await asyncio.sleep(0.1)
-    return status
 
 
 def cpu_s(process: Daemon) -> float:

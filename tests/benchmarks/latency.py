@@ -17,7 +17,6 @@ from tests.support.nats import nats_broker
 
 COMMITS = {"50ms": 60.0, "5ms": 10.0}
 """Aim for the 99th percentile in ms, by the length of a group commit."""
-WARM_S = 1.0
 
 
 class Sample(msgspec.Struct):
@@ -56,20 +55,20 @@ class Receiver:
             async for message in client.messages:
                 self._arrived.append((time.time_ns(), message.payload))
 
-    def latencies_ms(self) -> tuple[np.ndarray, int]:
+    def latencies_ms(self, warm_s: float) -> tuple[np.ndarray, int]:
         """One a sample that was published after the warm-up, [n]; and how many samples came in all."""
         decode = msgspec.json.Decoder(Batch).decode
         published = [[sample.time for sample in decode(payload).samples] for _, payload in self._arrived]
         arrived = np.repeat([at for at, _ in self._arrived], [len(times) for times in published])
         times = np.array([one for times in published for one in times], np.int64)
-        warm = times > times.min() + WARM_S * 1e9
+        warm = times > times.min() + warm_s * 1e9
         return (arrived - times)[warm] / 1e6, len(times)
 
 
 async def measured(bench: Bench, samples_s: int, commit: str, qos: int) -> Row:
     """One rate and one length of a group commit."""
     rate = samples_s // traffic.VALUES
-    count = int(rate * (bench.sizes.latency_s + WARM_S))
+    count = int(rate * (bench.sizes.latency_s + bench.sizes.warm_s))
     name = f"latency-{samples_s}-{commit}" + ("-qos0" if qos == 0 else "")
     async with (
         nats_broker(bench.folder / f"nats-{name}", pending=1000) as broker,
@@ -85,7 +84,7 @@ async def measured(bench: Bench, samples_s: int, commit: str, qos: int) -> Row:
             await publisher.hears("sent")
             total = traffic.VALUES * count
             gateway.check(await gateway.settled(daemon, lambda s: gateway.through(s, count, total)), total)
-        found, came = receiver.latencies_ms()
+        found, came = receiver.latencies_ms(bench.sizes.warm_s)
     if came != total:
         raise RuntimeError(f"{came} samples of {total} reached the receiver")
     p50, p99, most = np.percentile(found, [50, 99, 100])

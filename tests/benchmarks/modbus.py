@@ -85,9 +85,7 @@ async def compared(bench: Bench, kind: str) -> Row:
         for number in range(sizes.rounds):
             plain.append(await bare(meters, int(port), sizes.devices, registers, kind, sizes.modbus_s))
             folder = bench.folder / f"{kind}-{number}"
-            ours.append(
-                await gatewayed(folder, meters, int(port), sizes.devices, bench.folder / kind, sizes.modbus_s)
-            )
+            ours.append(await gatewayed(folder, meters, int(port), sizes.devices, bench.folder / kind, sizes.modbus_s))
     best = min(ours, key=lambda run: run[0])
     live = best[2]
     kept = live["out"] / max(1, live["in"])

@@ -61,7 +61,8 @@ async def gatewayed(folder: Path, port: int, qos: int, messages: int, rate: int 
 async def compared(bench: Bench, name: str, qos: int, *, rate: int = 0) -> Row:
     """The daemon and the bare consumer in turn."""
     sizes = bench.sizes
-    messages, rounds = (sizes.paced_messages, sizes.paced_rounds) if rate else (sizes.messages, sizes.rounds)
+    messages = sizes.paced_messages if rate else sizes.qos1_messages if qos else sizes.messages
+    rounds = sizes.paced_rounds if rate else sizes.rounds
     ours, bare = [], []
     async with nats_broker(bench.folder / "nats", pending=1000) as broker:
         for number in range(rounds):
@@ -75,11 +76,11 @@ async def compared(bench: Bench, name: str, qos: int, *, rate: int = 0) -> Row:
         [run.us for run in bare],
         "us/message",
         None if rate else MOST[qos],
-        notes=lines([
+        notes=lines(
             f"{rate:,} messages/s" if rate else f"as fast as it goes, {best['sent_per_s']:,} messages/s",
             f"{best['commits']} commits, fsync {bench.fsync_ms:.2f} ms" if qos else f"{best['commits']} commits",
             f"{100 * best['kept']:.0f} % of the samples go up",
-        ]),
+        ),
         details=best | {"messages": messages, "bare_sent_per_s": bare[0].details["sent_per_s"]},
     )
 

@@ -15,6 +15,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from gateway.errors import OnpathError
 from tests.benchmarks import codec, footprint, latency, machine, modbus, mqtt, operators, store
 from tests.benchmarks.rows import FULL, QUICK, Bench, Row, Sizes
 
@@ -35,25 +36,33 @@ GROUPS: dict[str, Callable[[Bench], Awaitable[list[Row]]]] = {
 QUICK_LEAVES_OUT = {"mqtt-adapter", "operators"}
 
 
-async def measure(names: Sequence[str], sizes: Sizes) -> tuple[list[Row], list[str], dict]:
-    """The rows of the named groups, the groups that failed, and the machine."""
-    rows: list[Row] = []
-    failed: list[str] = []
+async def group(name: str, sizes: Sizes, folder: Path, fsync_ms: float) -> list[Row]:
+    """The rows of one group, in a folder of its own; none if it could not be measured, and why on standard error."""
+    inside = folder / name
+    inside.mkdir()
+    began = time.monotonic()
+    try:
+        return await GROUPS[name](Bench(sizes, inside, fsync_ms))
+    except (RuntimeError, OSError, AssertionError, LookupError, ValueError, OnpathError):
+        traceback.print_exc()
+        return []
+    finally:
+        print(f"{name}: {time.monotonic() - began:.1f} s", flush=True, file=sys.stderr)
+
+
+async def measure(names: Sequence[str], sizes: Sizes, *, at_once: int = 1) -> tuple[dict[str, list[Row]], dict]:
+    """The rows of the named groups, and the machine. Groups that run at once disturb each other."""
+    turn = asyncio.Semaphore(at_once)
     with tempfile.TemporaryDirectory(prefix="onpath-bench-", dir=machine.on_disk()) as folder:
         fsync_ms = machine.fsync_ms(Path(folder))
         described = machine.describe(Path(folder), fsync_ms)
-        for name in names:
-            inside = Path(folder) / name
-            inside.mkdir()
-            began = time.monotonic()
-            print(f"{name} ...", end=" ", flush=True, file=sys.stderr)
-            try:
-                rows += await GROUPS[name](Bench(sizes, inside, fsync_ms))
-            except (RuntimeError, OSError, AssertionError, EOFError, LookupError):
-                traceback.print_exc()
-                failed.append(name)
-            print(f"{time.monotonic() - began:.1f} s", flush=True, file=sys.stderr)
-    return rows, failed, described
+
+        async def one(name: str) -> list[Row]:
+            async with turn:
+                return await group(name, sizes, Path(folder), fsync_ms)
+
+        found = await asyncio.gather(*map(one, names))
+    return dict(zip(names, found, strict=True)), described
 
 
 def table(rows: Sequence[Row], described: dict) -> Table:
@@ -86,7 +95,9 @@ def main(arguments: Sequence[str]) -> int:
     names = chosen(options.rows, quick=options.quick)
     if not names:
         parser.error(f"no such row; there are {', '.join(GROUPS)}")
-    rows, failed, described = asyncio.run(measure(names, QUICK if options.quick else FULL))
+    found, described = asyncio.run(measure(names, QUICK if options.quick else FULL))
+    rows = [row for name in names for row in found[name]]
+    failed = [name for name in names if not found[name]]
     console = Console(width=None if sys.stdout.isatty() else 200)
     console.print(table(rows, described))
     missed = [row.name for row in rows if row.ok is False]
@@ -95,6 +106,6 @@ def main(arguments: Sequence[str]) -> int:
     if failed:
         console.print(f"[bold red]could not be measured:[/] {', '.join(failed)}")
     if options.json:
-        found = {"rows": rows, "machine": described, "missed": missed, "failed": failed}
-        print(msgspec.json.encode(found).decode())
+        result = {"rows": rows, "machine": described, "missed": missed, "failed": failed}
+        print(msgspec.json.encode(result).decode())
     return 1 if failed else 0

@@ -39,9 +39,7 @@ def frames(commits: int) -> list[Frame]:
 
 def engine(folder: Path) -> Engine:
     """Everything that comes in goes out: the worst case for the spool."""
-    config = config_of(
-        "pipelines: {all: {from: ['**'], to: [up]}}\nuplinks: {up: {type: file, path: /dev/null}}\n"
-    )
+    config = config_of("pipelines: {all: {from: ['**'], to: [up]}}\nuplinks: {up: {type: file, path: /dev/null}}\n")
     opened = engine_over(folder, config, START_NS)
     for number in range(POINTS):
         opened.directory.add(Point(name=f"m{number}/voltage", unit="V"))

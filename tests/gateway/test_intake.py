@@ -183,3 +183,12 @@ async def test_a_delivery_is_noted_even_when_nothing_else_happens(tmp_path, monk
         (batch,) = [b for c in committed for b in c.batches.get("out", [])]
         intake.delivered("out", batch.seq)
         await until(lambda: intake.engine.store.spool.gauge("out").rows == 0, 3)
+
+
+async def test_what_adapters_learned_is_kept_across_a_restart(tmp_path):
+    async with running(tmp_path) as (intake, _, _):
+        intake.remember("meters", "holes", b"\x01")
+        intake.remember("meters", "holes", b"\x02")
+        await until(lambda: not intake._learned)
+    async with running(tmp_path) as (intake, _, _):
+        assert intake.memory == {("meters", "holes"): b"\x02"}

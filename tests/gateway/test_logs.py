@@ -35,10 +35,9 @@ def record(level=logging.WARNING, message="link down: %s", args=("timed out",), 
 
 
 def raised() -> ValueError:
-    try:
+    with pytest.raises(ValueError, match="broken") as caught:
         raise ValueError("broken")
-    except ValueError as error:
-        return error
+    return caught.value
 
 
 def test_text_for_people():

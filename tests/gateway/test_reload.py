@@ -12,7 +12,10 @@ BASE = """
 gateway: g
 state: /tmp/s
 adapters:
-  meters: {type: modbus, url: "tcp://127.0.0.1:502", devices: {m1: {unit: 1, every: 1s, points: {v: {at: "holding:0", as: uint16}}}}}
+  meters:
+    type: modbus
+    url: tcp://127.0.0.1:502
+    devices: {m1: {unit: 1, every: 1s, points: {v: {at: "holding:0", as: uint16}}}}
   bus: {type: mqtt, url: "mqtt://127.0.0.1:1883", subscribe: [{topic: "site/{device}/t", payload: json}]}
 pipelines:
   all: {from: "**", steps: [{deadband: {percent: 1}}], to: [out]}
@@ -26,17 +29,17 @@ TABLES = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 2), max_size=
 def test_stopping_and_starting_leads_from_the_old_to_the_new(old, new):
     found = Difference.between(old, new)
     running = {name: value for name, value in old.items() if name not in found.stop}
-    assert not set(running) & set(found.start)
+    assert set(running).isdisjoint(found.start)
     assert running | {name: new[name] for name in found.start} == new
     assert bool(found) == (old != new)
     untouched = {name for name in old if name in new and old[name] == new[name]}
-    assert not untouched & {*found.stop, *found.start}
+    assert untouched.isdisjoint({*found.stop, *found.start})
 
 
 def test_the_same_file_changes_nothing():
     changes = compare(config_of(BASE), config_of(BASE))
     assert str(changes) == "nothing changed"
-    assert not (changes.adapters or changes.pipelines or changes.uplinks)
+    assert not any((changes.adapters, changes.pipelines, changes.uplinks))
 
 
 @pytest.mark.parametrize(

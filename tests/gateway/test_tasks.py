@@ -24,10 +24,13 @@ async def test_the_first_error_comes_out_by_itself_and_the_rest_is_cancelled():
             cancelled.append(True)
             raise
 
-    with pytest.raises(LinkError, match="gone"):
+    async def grouped() -> None:
         async with task_group() as tasks:
             tasks.create_task(wait())
             tasks.create_task(fail(LinkError("gone")))
+
+    with pytest.raises(LinkError, match="gone"):
+        await grouped()
     assert cancelled
 
 

@@ -40,6 +40,7 @@ class RecordingContext:
         self.receipts: list[RecordedReceipt] = []
         self.links: list[tuple[str, bool, str]] = []
         self.hold = hold
+        self.memory: dict[str, bytes] = {}
         self.recent = RecentTokens({})
         """Unlike the gateway's, known from the moment of emitting."""
         self._news = asyncio.Event()
@@ -59,6 +60,12 @@ class RecordingContext:
 
     def known(self, tokens):
         return self.recent.known(self.name, tokens)
+
+    def remember(self, key, value):
+        self.memory[key] = value
+
+    def recall(self, key):
+        return self.memory.get(key)
 
     def link(self, device: str, *, up: bool, detail: str = "") -> None:
         self.links.append((device, up, detail))

@@ -33,7 +33,10 @@ uplinks:
 async def test_kills_lose_nothing_and_double_nothing(tmp_path):
     chance = random.Random(7)
     # The broker repeats what the gateway did not acknowledge within ack_wait
-    async with nats_broker(tmp_path / "nats", ack_wait="2s") as broker, Receiver(broker.mqtt_port).running() as receiver:
+    async with (
+        nats_broker(tmp_path / "nats", ack_wait="2s") as broker,
+        Receiver(broker.mqtt_port).running() as receiver,
+    ):
         daemon = Daemon(tmp_path, CONFIG.format(url=broker.mqtt_url))
         await daemon.start()
         await daemon.until(lambda s: s["adapters"]["bus"]["link"] == "up")

@@ -72,8 +72,7 @@ def test_a_large_frame_becomes_several_rows(database):
 def test_numbers_only_grow_also_when_the_table_was_emptied_and_after_opening_again(database):
     spool, seen = spool_over(database()), []
     for n in range(3):
-        for _ in range(2):
-            seen.append(spool.append("out", "p", small(n), n)[0].seq)
+        seen += [spool.append("out", "p", small(n), n)[0].seq for _ in range(2)]
         spool.remove([("out", seq) for seq in seen])
         assert held(spool) == []
         spool = spool_over(database())

@@ -84,15 +84,17 @@ def test_any_bytes_give_a_state_or_a_named_error(raw, body, code):
             assert error.reason == "bad-state"
 
 
-HEAD = msgpack.packb(("<f8", (3,)))
+def headed(*head, body: bytes = b"\0" * 8) -> bytes:
+    """An array's bytes, with any head."""
+    packed = msgpack.packb(head)
+    return bytes((len(packed),)) + packed + body
 
 
 @pytest.mark.parametrize(
     "body",
     [
-        b"", b"\x00", b"\x05abc", bytes((len(HEAD),)) + HEAD + b"\0" * 23,
-        b"\x06" + msgpack.packb(("|O", (1,)))[:6] + b"\0" * 8,
-        *(bytes((len(head),)) + head + b"\0" * 8 for head in map(msgpack.packb, [("|O", [1]), ("<f8", "x"), (",", [1]), (5, [1]), ("<f8",), ("<f8", [2**62])])),
+        b"", b"\x00", b"\x05abc", headed("<f8", [3], body=b"\0" * 23), headed("|O", [1]), headed("<f8", "x"),
+        headed(",", [1]), headed("f8,f8", [1]), headed(5, [1]), headed("<f8"), headed("<f8", [2**62]), headed(),
     ],
 )  # fmt: skip
 def test_arrays_that_are_none(body):

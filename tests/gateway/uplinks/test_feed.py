@@ -7,6 +7,7 @@ import contextlib
 import random
 
 import pytest
+
 from gateway.frame import Frame
 from gateway.store.config import SpoolConfig
 from gateway.store.spool import Spool

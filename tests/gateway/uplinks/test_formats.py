@@ -175,11 +175,16 @@ def test_a_record_needs_its_whole_id(field):
         receiver.decode(message)
 
 
+def described(**change):
+    return {0: {"name": "x", "unit": "", "kind": "gauge"} | change}
+
+
 @pytest.mark.parametrize(
     "points",
-    [{}, {0: 5}, {0: {}}, {0: {"name": "x", "unit": "", "kind": "odd"}}, {0: {"name": [], "unit": "", "kind": "gauge"}},
-     {0: {"name": "x", "unit": "", "kind": "gauge", "states": 5}}, {0: {"name": "x", "unit": "", "kind": "gauge", "states": [[]]}},
-     {0: {"name": "x", "unit": "", "kind": "gauge", "states": [str(n) for n in range(3000)]}}],
+    [
+        {}, {0: 5}, {0: {}}, described(kind="odd"), described(name=[]), described(states=5), described(states=[[]]),
+        described(states=[str(n) for n in range(3000)]),
+    ],
 )  # fmt: skip
 def test_directories_that_are_none(points):
     raw, (name, _) = encoder().encode(one(0))

@@ -1,4 +1,4 @@
-"""The MQTT uplink against a real nats-server: done at PUBACK only, at most a window in flight, gone quickly when gone."""
+"""The MQTT uplink against a real nats-server: done at PUBACK only, a bounded window, a lost link noticed at once."""
 
 from __future__ import annotations
 
@@ -44,9 +44,12 @@ async def receiver(broker, *topics: str):
         for topic in topics:
             await client.subscribe(topic, qos=1)
 
+        def note(message) -> None:
+            got.append((str(message.topic), bytes(message.payload), message.retain))
+
         async def collect() -> None:
             async for message in client.messages:
-                got.append((str(message.topic), bytes(message.payload), message.retain))
+                note(message)
 
         task = asyncio.create_task(collect())
         try:

@@ -1,0 +1,135 @@
+"""The benchmarks with tiny sizes: every row is measured, and nothing is lost on the way. No times are judged."""
+
+import asyncio
+import json
+import math
+
+import pytest
+
+from tests.benchmarks import gateway, run
+from tests.benchmarks.machine import cpu_s, file_system, on_disk
+from tests.benchmarks.rows import TINY, Row, costs
+
+ROWS = {
+    "mqtt-qos0": {"mqtt-qos0"},
+    "mqtt-qos1": {"mqtt-qos1"},
+    "mqtt-paced": {"mqtt-qos0-paced", "mqtt-qos1-paced"},
+    "mqtt-adapter": {"mqtt-adapter-qos0", "mqtt-adapter-qos1"},
+    "modbus": {"modbus-uint16", "modbus-float32"},
+    "pipeline": {"pipeline-1000", "pipeline-10000"},
+    "latency": {"latency-800-50ms", "latency-800-5ms"},
+    "memory": {"memory", "memory-derived"},
+    "start": {"start", "start-390"},
+    "store": {"store-journal", "store-cpu"},
+    "codec": {f"codec-{what}-{period}" for what in ("size", "encode", "decode") for period in ("day", "week")},
+}
+COUPLED = {"mqtt-qos0", "mqtt-qos1", "mqtt-qos0-paced", "mqtt-qos1-paced", "modbus-uint16", "modbus-float32"}
+
+
+@pytest.fixture(scope="module")
+def found():
+    """All groups, several at once: the figures mean nothing here."""
+    rows, machine = asyncio.run(run.measure(list(run.GROUPS), TINY, at_once=3))
+    assert machine["cores"] >= 1
+    assert machine["fsync_ms"] > 0
+    return rows
+
+
+@pytest.mark.parametrize("name", run.GROUPS)
+def test_every_row_is_measured(found, name):
+    rows = found[name]
+    assert rows, "could not be measured; standard error says why"
+    names = {row.name for row in rows}
+    assert names == ROWS.get(name, names)
+    assert len(names) == len(rows)
+    for row in rows:
+        assert math.isfinite(row.measured)
+        assert row.measured >= 0  # the kernel counts CPU in ticks of 10 ms: tiny runs may take none
+        assert row.unit
+        assert (row.ok is None) == (not row.bar)
+        assert row.reference is None or row.reference >= 0
+        assert (row.ratio is None) == (row.reference is None)
+
+
+def test_nothing_is_lost_in_what_is_measured(found):
+    rows = {row.name: row for group in found.values() for row in group}
+    for name in COUPLED:
+        assert 0 < rows[name].details["kept"] < 1, name
+    for commit in ("50ms", "5ms"):
+        assert rows[f"latency-800-{commit}"].details["samples"] >= 200
+        assert 0 < rows[f"latency-800-{commit}"].details["p50_ms"] <= rows[f"latency-800-{commit}"].measured
+    assert rows["store-journal"].details["samples"] == 5_000
+    assert rows["memory-derived"].details["points"] == 6 * rows["memory"].details["points"]
+
+
+def status(**row):
+    counted = {"in": 4, "derived": 0, "out": 4, "filtered": 0, "aggregated": 0, "dropped": 0, "queued": 0} | row
+    return {
+        "adapters": {"bus": {"errors": 0, "reasons": {}}},
+        "pipelines": {"live": counted},
+        "store": {"lost_samples": 0},
+        "uplinks": {"up": {"spool": {"lost": 0}}},
+    }
+
+
+def test_a_run_that_loses_something_is_no_measurement():
+    gateway.check(status(), 4)
+    for wrong in (status(out=3), status(dropped=1, out=3)):
+        with pytest.raises(RuntimeError, match="pipeline live"):
+            gateway.check(wrong, 4)
+    with pytest.raises(RuntimeError, match="4 samples of 5"):
+        gateway.check(status(), 5)
+    for place in (("store", "lost_samples"), ("uplinks", "up", "spool", "lost")):
+        wrong = inner = status()
+        for key in place[:-1]:
+            inner = inner[key]
+        inner[place[-1]] = 7
+        with pytest.raises(RuntimeError, match="7 samples lost"):
+            gateway.check(wrong)
+
+
+def test_a_bar_is_judged_by_the_best_of_both():
+    row = costs("x", [2.0, 3.0], [1.0, 2.0], "us", 1.8)
+    assert (row.measured, row.reference, row.ratio, row.ok) == (2.0, 1.0, 2.0, False)
+    assert costs("x", [2.0, 3.0], [1.0, 2.0], "us", 2.0).ok
+    assert costs("x", [2.0], [1.0], "us", None).ok is None
+
+
+def test_the_table_and_the_object_say_the_same(capsys, monkeypatch):
+    async def good(bench):
+        return [Row(name="slow", measured=3, reference=1, ratio=3, unit="us", bar="at most 2x", ok=False)]
+
+    async def bad(bench):
+        raise RuntimeError("no broker")
+
+    monkeypatch.setitem(run.GROUPS, "codec", good)
+    assert run.main(["--quick", "--json", "codec"]) == 0, "a bar that is missed is no failure of the run"
+    printed = capsys.readouterr().out
+    result = json.loads(printed.splitlines()[-1])
+    assert result["missed"] == ["slow"]
+    assert result["failed"] == []
+    assert "MISSED" in printed
+    assert result["rows"][0]["ratio"] == 3
+    monkeypatch.setitem(run.GROUPS, "store", bad)
+    assert run.main(["--json", "codec", "store"]) == 1
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["failed"] == ["store"]
+
+
+def test_rows_are_chosen_by_the_beginning_of_their_name():
+    assert run.chosen(["mqtt-qos"], quick=False) == ["mqtt-qos0", "mqtt-qos1"]
+    assert run.chosen(["modbus-uint16"], quick=True) == ["modbus"]
+    assert run.chosen(["nothing"], quick=False) == []
+    assert set(run.chosen([], quick=True)) == run.GROUPS.keys() - run.QUICK_LEAVES_OUT
+    with pytest.raises(SystemExit):
+        run.main(["nothing"])
+
+
+def test_cpu_is_the_systems_own_account():
+    import os
+    import time
+
+    before, until = cpu_s(os.getpid()), time.process_time() + 0.1
+    while time.process_time() < until:
+        pass
+    assert 0.07 <= cpu_s(os.getpid()) - before <= 0.2
+    assert file_system(on_disk()) not in {"tmpfs", ""}
