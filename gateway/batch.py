@@ -35,3 +35,5 @@ class Batch:
     frame: Frame
     loss: Loss | None = None
     historical: bool = False
+    epoch: int = 0
+    """Which life of the state folder numbered it; a folder begun anew has another one."""

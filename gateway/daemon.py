@@ -23,7 +23,7 @@ from gateway.intake import Intake
 from gateway.links import AdapterLink, UplinkLink
 from gateway.logs import set_up
 from gateway.reload import Changes, compare
-from gateway.store.store import StateLock, Store
+from gateway.store.store import StateLock, Store, with_store
 from gateway.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -84,12 +84,18 @@ class Daemon:
                 await loop.run_in_executor(executor, engine.store.close)
 
     def _open_engine(self, state: Path) -> Engine:
-        store = Store(state, self.config.store, self.clock.now_ns())
-        self.directory.limit = self.config.max_points
-        store.load_directory(self.directory)
-        self.clock.resume_after(store.stream_ns)
-        engine = Engine(store, self.directory, self.config.pipelines)
-        engine.recover(self.clock.now_ns())
+        now_ns = self.clock.now_ns()
+
+        def begin(store: Store) -> Engine:
+            directory = Directory(self.config.max_points)
+            store.load_directory(directory)
+            engine = Engine(store, directory, self.config.pipelines)
+            engine.recover(now_ns)
+            return engine
+
+        engine = with_store(state, self.config.store, now_ns, begin)
+        self.directory = engine.directory
+        self.clock.resume_after(engine.store.stream_ns)
         if engine.replayed:
             log.info("replayed %d journal blocks behind the checkpoint", engine.replayed)
         return engine
@@ -116,6 +122,8 @@ class Daemon:
             await self._shut_down(committing)
             for task in (watchdog, stopping):
                 task.cancel()
+            if committing.done() and not committing.cancelled():
+                committing.result()  # a defect there must not look like a clean end
 
     async def _shut_down(self, committing: asyncio.Task[None]) -> None:
         """Adapters first, then what they had handed over, then what uplinks can still send."""

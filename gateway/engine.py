@@ -24,7 +24,7 @@ from gateway.frame import Frame, concat, grouped
 from gateway.graph import Graph, Outputs
 from gateway.store.config import SpoolFull
 from gateway.store.segments import Segment, Step, Tick
-from gateway.store.store import Memory, Store
+from gateway.store.store import Memory, Store, with_store
 from gateway.store.tokens import RecentTokens
 
 log = logging.getLogger(__name__)
@@ -192,11 +192,15 @@ class Engine:
         """
         with contextlib.suppress(apsw.Error):
             self.store.close()
-        self.store = Store(self.store.folder, self.store.config, now_ns)
-        self.directory.rewrite()
-        self._waiting = []
-        self.graph = Graph(self.graph.configs, self.directory)
-        self.recover(now_ns)
+
+        def begin(store: Store) -> None:
+            self.store = store
+            self.directory.rewrite()
+            self._waiting = []
+            self.graph = Graph(self.graph.configs, self.directory)
+            self.recover(now_ns)
+
+        with_store(self.store.folder, self.store.config, now_ns, begin)
 
     def status(self) -> dict[str, Any]:
         """Counters of the pipelines and of the store."""

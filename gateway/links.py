@@ -91,7 +91,6 @@ class UplinkLink:
         self.gateway = gateway
         self.name = name
         self.config = config
-        self.epoch = intake.engine.store.epoch
         self.directory = intake.directory
         self.stats = UplinkStats()
         self.log = logging.LoggerAdapter(logging.getLogger("onpath.uplink"), {"uplink": name})

@@ -90,9 +90,9 @@ def test_json_is_as_shown():
         [voltage, mode, power], time, [230.1, auto, q.no_value(q.Reason.TIMEOUT)], [0, 0, q.INVALID | q.FAILURE]
     )
     loss = Loss(time, 1769865004 * NS, 48210, "spool-full")
-    made = [Batch(42, "live", 0, frame), Batch(977, "live", 0, EMPTY, loss)]
     epoch = shown[0]["epoch"]
-    assert [json.loads(encode_json(batch, "feeder-7", epoch, directory, TimeFormat.RFC3339)) for batch in made] == shown
+    made = [Batch(42, "live", 0, frame, epoch=epoch), Batch(977, "live", 0, EMPTY, loss, epoch=epoch)]
+    assert [json.loads(encode_json(batch, "feeder-7", directory, TimeFormat.RFC3339)) for batch in made] == shown
 
 
 def test_the_receiver_drops_doubles():

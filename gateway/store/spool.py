@@ -34,6 +34,7 @@ class Spool:
 
     db: apsw.Connection
     config: SpoolConfig
+    epoch: int = 0
     gauges: dict[str, Gauge] = field(default_factory=dict)
     lost: dict[str, int] = field(default_factory=dict)
     """Samples given up since the start, by uplink."""
@@ -74,7 +75,7 @@ class Spool:
             block = columns.encode(part)
             if self._make_room(uplink, pipeline, part, len(block)):
                 seq = self._insert(uplink, pipeline, RowKind.SAMPLES, part, now_ns, block)
-                batches.append(Batch(seq, pipeline, now_ns, part))
+                batches.append(Batch(seq, pipeline, now_ns, part, epoch=self.epoch))
         return batches
 
     def _insert(self, uplink: str, pipeline: str, kind: RowKind, frame: Frame, now_ns: int, block: bytes) -> int:
@@ -154,7 +155,7 @@ class Spool:
             loss = Loss(first, last, count, reason)
             block = msgspec.msgpack.encode(loss)
             seq = self._insert(uplink, pipeline, RowKind.LOSS, EMPTY, now_ns, block)
-            batches.append(Batch(seq, pipeline, now_ns, EMPTY, loss))
+            batches.append(Batch(seq, pipeline, now_ns, EMPTY, loss, epoch=self.epoch))
         self.db.execute("DELETE FROM loss WHERE uplink = ?", (uplink,))
         return batches
 
@@ -197,7 +198,7 @@ class Spool:
                 self.damaged += 1
                 loss = Loss(first, last, samples, "spool-damaged")
             historical = now_ns - created > HISTORICAL_AFTER_NS
-            batches.append(Batch(seq, pipeline, created, frame, loss, historical))
+            batches.append(Batch(seq, pipeline, created, frame, loss, historical, self.epoch))
         return batches
 
     def oldest_ns(self, uplink: str) -> int | None:

@@ -6,9 +6,9 @@ import contextlib
 import fcntl
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import apsw
 
@@ -61,7 +61,15 @@ class Store:
     def __init__(self, folder: Path, config: StoreConfig, now_ns: int) -> None:
         self.folder = folder
         self.config = config
-        self._db = self._open(now_ns)
+        self._db = open_database(folder, now_ns)
+        try:
+            self._load()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _load(self) -> None:
+        config = self.config
         self.epoch = get_meta(self._db, "epoch", 0)
         self.processed = get_meta(self._db, "processed", 0)
         """Journal position up to which the pipelines' output is in the spool."""
@@ -71,22 +79,8 @@ class Store:
         self.journal = Journal(self._db, config.journal)
         self.journal.load()
         self.tokens = TokenTable(self._db)
-        self.spool = Spool(self._db, config.spool)
+        self.spool = Spool(self._db, config.spool, self.epoch)
         self.spool.load()
-
-    def _open(self, now_ns: int) -> apsw.Connection:
-        """Open the store; one that is no database any more is set aside, and a new one begun."""
-        try:
-            return open_database(self.folder, now_ns)
-        except StoreError as error:
-            if not isinstance(error.__cause__, (apsw.NotADBError, apsw.CorruptError)):
-                raise
-            for suffix in ("", "-wal", "-shm"):
-                with contextlib.suppress(FileNotFoundError):
-                    broken = self.folder / (FILE + suffix)
-                    broken.rename(self.folder / f"corrupt-{now_ns}-{FILE}{suffix}")
-            log.error("the store was damaged and is set aside as corrupt-%d-%s: %s", now_ns, FILE, error)  # noqa: TRY400  the cause is in the message, a traceback tells no more
-            return open_database(self.folder, now_ns)
 
     def close(self) -> None:
         """Close the connection; folds the write-ahead log into the file."""
@@ -180,3 +174,57 @@ class Store:
             except PayloadError as error:
                 log.error("checkpoint of pipeline %s is damaged: %s", name, error)  # noqa: TRY400  no traceback needed
         return states
+
+
+T = TypeVar("T")
+
+
+def with_store(folder: Path, config: StoreConfig, now_ns: int, use: Callable[[Store], T]) -> T:
+    """Open the store of a state folder and begin to use it; one that is damaged is set aside, and a new one begun.
+
+    ``use`` reads what it needs to start. A file that is no database, or whose rows are not what was
+    written, may not keep a gateway on an unattended box from starting.
+
+    Raises:
+        StoreError: it cannot be opened for another reason (a newer format, a full disk, no permission).
+    """
+    try:
+        return _used(folder, config, now_ns, use)
+    except (StoreError, apsw.Error, ValueError, TypeError, ArithmeticError, LookupError) as error:
+        if not _damaged(folder, error):
+            raise
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                (folder / (FILE + suffix)).rename(folder / f"corrupt-{now_ns}-{FILE}{suffix}")
+        log.error(  # noqa: TRY400  the cause is in the message, a traceback tells no more
+            "the store was damaged; it is set aside as corrupt-%d-%s, and a new one begins: %s", now_ns, FILE, error
+        )
+        return _used(folder, config, now_ns, use)
+
+
+def _used(folder: Path, config: StoreConfig, now_ns: int, use: Callable[[Store], T]) -> T:
+    store = Store(folder, config, now_ns)
+    try:
+        return use(store)
+    except BaseException:
+        store.close()
+        raise
+
+
+def _damaged(folder: Path, error: Exception) -> bool:
+    """Whether an error comes from a damaged file, and not from what the file lies on or from a defect of ours."""
+    cause = error.__cause__ if isinstance(error, StoreError) else error
+    if isinstance(cause, (apsw.NotADBError, apsw.CorruptError)):
+        return True
+    if isinstance(cause, (apsw.BusyError, apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError)):
+        return False
+    if isinstance(error, StoreError) and cause is None:
+        return False
+    try:
+        db = apsw.Connection(str(folder / FILE), flags=apsw.SQLITE_OPEN_READWRITE)
+        try:
+            return bool(db.pragma("integrity_check", 1) != "ok")
+        finally:
+            db.close()
+    except apsw.Error:
+        return True

@@ -40,7 +40,6 @@ class UplinkContext(Protocol):
 
     gateway: str
     name: str
-    epoch: int
     directory: Directory
     log: logging.LoggerAdapter[logging.Logger]
     stats: UplinkStats

@@ -126,17 +126,17 @@ class Recorder:
     def __init__(self, config: FileUplinkConfig | StdoutUplinkConfig, ctx: UplinkContext) -> None:
         self._config = config
         self._ctx = ctx
-        self._frames = FrameEncoder(ctx.gateway, ctx.epoch, ctx.directory)
+        self._frames = FrameEncoder(ctx.gateway, ctx.directory)
 
     def begin(self) -> None:
         """A new file begins: it has to name its points itself."""
-        self._frames = FrameEncoder(self._ctx.gateway, self._ctx.epoch, self._ctx.directory)
+        self._frames = FrameEncoder(self._ctx.gateway, self._ctx.directory)
 
     def record(self, batch: Batch) -> bytes:
         """One JSON line, or a msgpack map with the directory before it where points are new."""
         ctx = self._ctx
         if self._config.format is Format.JSON:
-            return encode_json(batch, ctx.gateway, ctx.epoch, ctx.directory, self._config.time) + b"\n"
+            return encode_json(batch, ctx.gateway, ctx.directory, self._config.time) + b"\n"
         message, announced = self._frames.encode(batch)
         return announced[1] + message if announced else message
 

@@ -33,11 +33,11 @@ from gateway.wire import columns
 WIRE_VERSION = 1
 
 
-def encode_json(batch: Batch, gateway: str, epoch: int, directory: Directory, time: TimeFormat) -> bytes:
+def encode_json(batch: Batch, gateway: str, directory: Directory, time: TimeFormat) -> bytes:
     """One ``json`` object, without a line end."""
     record: dict[str, Any] = {
         "gateway": gateway,
-        "epoch": epoch,
+        "epoch": batch.epoch,
         "seq": batch.seq,
         "pipeline": batch.pipeline,
         "historical": batch.historical,
@@ -102,9 +102,8 @@ def _loss(loss: Loss, time: TimeFormat) -> dict[str, Any]:
 class FrameEncoder:
     """``frame`` messages of one link: knows which points the last directory message named."""
 
-    def __init__(self, gateway: str, epoch: int, directory: Directory) -> None:
+    def __init__(self, gateway: str, directory: Directory) -> None:
         self._gateway = gateway
-        self._epoch = epoch
         self._directory = directory
         self._named: dict[int, tuple[str, int]] = {}
         self._hash = ""
@@ -115,7 +114,7 @@ class FrameEncoder:
         record: dict[str, Any] = {
             "onpath": WIRE_VERSION,
             "gateway": self._gateway,
-            "epoch": self._epoch,
+            "epoch": batch.epoch,
             "seq": batch.seq,
             "pipeline": batch.pipeline,
             "historical": batch.historical,

@@ -108,9 +108,9 @@ class _Link:
         ctx = self._ctx
         if self._config.format is Format.FRAME:
             if topic not in self._frames:
-                self._frames[topic] = FrameEncoder(ctx.gateway, ctx.epoch, ctx.directory)
+                self._frames[topic] = FrameEncoder(ctx.gateway, ctx.directory)
             return self._frames[topic].encode(batch)
-        return encode_json(batch, ctx.gateway, ctx.epoch, ctx.directory, self._config.time), None
+        return encode_json(batch, ctx.gateway, ctx.directory, self._config.time), None
 
     async def _send(self, batch: Batch, topic: str, payload: bytes) -> None:
         await self._publish(topic, payload)

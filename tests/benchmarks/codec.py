@@ -63,7 +63,7 @@ def measured(period: str, seconds: float) -> list[Row]:
     batches = [Batch(n + 1, "profiles", 0, part) for n, part in enumerate(parts)]
 
     def as_json(batch: Batch) -> bytes:
-        return encode_json(batch, "g1", 1, directory, TimeFormat.RFC3339)
+        return encode_json(batch, "g1", directory, TimeFormat.RFC3339)
 
     def as_columns(part: Frame) -> bytes:
         return columns.encode(part, LEVEL)

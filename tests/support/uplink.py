@@ -24,12 +24,11 @@ class RecordingUplinkContext:
     def __init__(self, db, directory: Directory, config: SpoolConfig | None = None) -> None:
         self.gateway = "test"
         self.name = "out"
-        self.epoch = 77
         self.directory = directory
         self.log = logging.LoggerAdapter(logging.getLogger("test.uplink"), {})
         self.stats = UplinkStats()
         self.db = db
-        self.spool = Spool(db, config or SpoolConfig())
+        self.spool = Spool(db, config or SpoolConfig(), 77)
         self.spool.load()
         self.feed = Feed(self._read, self._delivered, self.spool.newest)
         self.acknowledged: list[int] = []

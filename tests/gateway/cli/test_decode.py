@@ -14,7 +14,7 @@ from tests.support.build import directory_of
 
 
 def stream(*batches: Batch) -> bytes:
-    encoder = FrameEncoder("g", 7, directory_of("m1/power", "m2/power"))
+    encoder = FrameEncoder("g", directory_of("m1/power", "m2/power"))
     out = b""
     for batch in batches:
         message, announced = encoder.encode(batch)
@@ -83,7 +83,7 @@ def test_a_bad_message_costs_itself_only(onpath, stdin):
 
 
 def test_a_message_whose_directory_never_came(onpath, stdin):
-    message, _ = FrameEncoder("g", 7, directory_of("a")).encode(batch(1))
+    message, _ = FrameEncoder("g", directory_of("a")).encode(batch(1))
     stdin(message)
     code, out, err = onpath("decode")
     assert (code, out) == (1, "")

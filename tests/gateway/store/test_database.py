@@ -8,7 +8,7 @@ import pytest
 from gateway.errors import StoreError
 from gateway.store.config import StoreConfig
 from gateway.store.database import FILE, FORMAT, get_meta, open_database, set_meta
-from gateway.store.store import Store
+from gateway.store.store import Store, with_store
 
 
 def test_pragmas_promise_what_a_receipt_promises(database):
@@ -52,7 +52,7 @@ def test_a_newer_format_is_refused_and_left_alone(tmp_path, database):
 def test_a_damaged_file_is_set_aside_and_a_new_store_begun(tmp_path, caplog, content):
     (tmp_path / FILE).write_bytes(content)
     caplog.set_level(logging.ERROR)
-    store = Store(tmp_path, StoreConfig(), 5)
+    store = with_store(tmp_path, StoreConfig(), 5, lambda opened: opened)
     assert store.epoch
     with store.transaction():
         store.mark_processed(1, 1)

@@ -51,7 +51,7 @@ def batches(draw):
     rows = draw(ROWS)
     frame = EMPTY if loss else Frame.of(*map(list, zip(*rows, strict=True)))
     pipeline = draw(st.sampled_from(["meters", "quarter-hour"]))
-    return Batch(draw(st.integers(1, 2**62)), pipeline, 0, frame, loss, historical=draw(st.booleans()))
+    return Batch(draw(st.integers(1, 2**62)), pipeline, 0, frame, loss, draw(st.booleans()), 2**47 + 1)
 
 
 def utc(ns: int) -> str:
@@ -87,7 +87,7 @@ def expected(batch: Batch, how: TimeFormat):
 
 
 def as_json(batch: Batch, how: TimeFormat):
-    raw = encode_json(batch, "feeder-7", 2**47 + 1, DIRECTORY, how)
+    raw = encode_json(batch, "feeder-7", DIRECTORY, how)
     assert b"\n" not in raw
     return json.loads(raw, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
 
@@ -98,7 +98,7 @@ def test_json_is_the_batch_in_plain_types(batch, how):
 
 
 def encoder() -> FrameEncoder:
-    return FrameEncoder("feeder-7", 2**47 + 1, DIRECTORY)
+    return FrameEncoder("feeder-7", DIRECTORY)
 
 
 @given(st.lists(batches(), min_size=1, max_size=4), st.sampled_from(TimeFormat))
@@ -112,7 +112,7 @@ def test_frame_messages_tell_the_same_as_json(found, how):
     ordered = []
     for batch in found:
         frame = batch.frame.take(by_point(batch.frame.point))  # the format groups by point
-        ordered.append(Batch(batch.seq, batch.pipeline, 0, frame, batch.loss, batch.historical))
+        ordered.append(Batch(batch.seq, batch.pipeline, 0, frame, batch.loss, batch.historical, batch.epoch))
     assert records == [as_json(batch, how) for batch in ordered]
 
 
@@ -122,7 +122,7 @@ def one(point: int, value: float = 1.0) -> Batch:
 
 def test_points_are_announced_once_and_again_when_something_is_new():
     directory = directory_with_states()
-    sender = FrameEncoder("g", 1, directory)
+    sender = FrameEncoder("g", directory)
     _, first = sender.encode(one(0))
     assert first
     assert sender.encode(one(0))[1] is None
@@ -135,12 +135,12 @@ def test_points_are_announced_once_and_again_when_something_is_new():
     assert msgpack.unpackb(third[1], strict_map_key=False)["points"][1]["states"] == [*TEXTS, "tripped"]
     directory.add(Point(name="m1/voltage", unit="kV"))
     assert sender.encode(one(0))[1]
-    _, again = FrameEncoder("g", 1, directory).encode(one(0))
+    _, again = FrameEncoder("g", directory).encode(one(0))
     assert again[0] not in {first[0], second[0], third[0]}
 
 
 def test_the_name_of_a_directory_is_its_content():
-    names = {FrameEncoder(gateway, 1, DIRECTORY).encode(one(0))[1][0] for gateway in ("a", "b")}
+    names = {FrameEncoder(gateway, DIRECTORY).encode(one(0))[1][0] for gateway in ("a", "b")}
     assert len(names) == 1
 
 
