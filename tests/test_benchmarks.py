@@ -29,7 +29,7 @@ COUPLED = {"mqtt-qos0", "mqtt-qos1", "mqtt-qos0-paced", "mqtt-qos1-paced", "modb
 @pytest.fixture(scope="module")
 def found():
     """All groups, several at once: the figures mean nothing here."""
-    rows, machine = asyncio.run(run.measure(list(run.GROUPS), TINY, at_once=3))
+    rows, machine = asyncio.run(run.measure(list(run.GROUPS), TINY, at_once=5))
     assert machine["cores"] >= 1
     assert machine["fsync_ms"] > 0
     return rows

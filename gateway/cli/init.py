@@ -115,7 +115,8 @@ def _adapters(answers: Answers) -> dict[str, Any]:
     for number, url in enumerate(answers.coap, 1):
         parts = urlsplit(url)
         path = parts.path if parts.path.strip("/") else "/value"
-        observed = {path.strip("/").replace("/", "-"): path}
+        name = path.strip("/").replace("/", "-")
+        observed = {name: f"{path}?{parts.query}" if parts.query else path}
         device = {"url": f"{parts.scheme}://{parts.netloc}", "observe": observed}
         adapters.setdefault("sensors", {"type": "coap", "devices": {}})["devices"][f"s{number}"] = device
     return adapters
