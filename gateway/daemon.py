@@ -18,7 +18,7 @@ from gateway.config import GatewayConfig, load_checked
 from gateway.control import serving
 from gateway.directory import Directory
 from gateway.engine import Committed, Engine
-from gateway.errors import ConfigError, StoreError
+from gateway.errors import ConfigError, OnpathError, StoreError
 from gateway.intake import Intake
 from gateway.links import AdapterLink, UplinkLink
 from gateway.logs import set_up
@@ -174,7 +174,7 @@ class Daemon:
 
     def _on_hangup(self) -> None:
         async def reload() -> None:
-            with contextlib.suppress(ConfigError):
+            with contextlib.suppress(OnpathError):  # logged where it is raised; nobody waits for an answer
                 await self.reload()
 
         self._hangup = asyncio.create_task(reload(), name="reload")
@@ -210,10 +210,12 @@ class Daemon:
         self.directory.limit = fresh.max_points
         for name in changes.uplinks.start:
             self._start_uplink(name, fresh.uplinks[name])
-        if changes.pipelines:
-            await self.intake.reconfigure(fresh.pipelines)
-        for name in changes.adapters.start:
-            self._start_adapter(name, fresh.adapters[name])
+        try:
+            if changes.pipelines:
+                await self.intake.reconfigure(fresh.pipelines)
+        finally:  # a store that fails meanwhile opens again with the new pipelines; adapters go on
+            for name in changes.adapters.start:
+                self._start_adapter(name, fresh.adapters[name])
 
     async def _reload_verb(self, _request: dict[str, Any]) -> dict[str, Any]:
         return {"reload": (await self.reload()).as_dict()}

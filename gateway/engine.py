@@ -66,6 +66,8 @@ class Engine:
         self.store = store
         self.directory = directory
         self.graph = Graph(pipelines, directory)
+        self._wanted = pipelines
+        """What the configuration says; the graph follows it, also after a store that failed."""
         self._waiting: list[Segment] = []
         """Journaled and not yet processed."""
         self.replayed = 0
@@ -165,7 +167,7 @@ class Engine:
 
     def _blocked(self) -> bool:
         spool = self.store.spool
-        return spool.config.when_full is SpoolFull.BLOCK and any(map(spool.full, spool.gauges))
+        return spool.config.when_full is SpoolFull.BLOCK and any(map(spool.full, self.graph.targets))
 
     def reconfigure(self, pipelines: Mapping[str, PipelineConfig], now_ns: int) -> Committed:
         """Exchange the pipelines; unchanged operators keep their state, the rest is flushed, not lost.
@@ -173,6 +175,7 @@ class Engine:
         Raises:
             StoreError: as for :meth:`commit`.
         """
+        self._wanted = pipelines
         committed = self.commit(Group(), now_ns)
         successor = Graph(pipelines, self.directory)
         flushed = successor.succeed(self.graph)
@@ -197,7 +200,7 @@ class Engine:
             self.store = store
             self.directory.rewrite()
             self._waiting = []
-            self.graph = Graph(self.graph.configs, self.directory)
+            self.graph = Graph(self._wanted, self.directory)
             self.recover(now_ns)
 
         with_store(self.store.folder, self.store.config, now_ns, begin)

@@ -32,6 +32,11 @@ class Graph:
             name: [target for target in config.targets if target not in configs] for name, config in configs.items()
         }
 
+    @property
+    def targets(self) -> set[str]:
+        """Every uplink that some pipeline reaches."""
+        return {uplink for uplinks in self._uplinks.values() for uplink in uplinks}
+
     def process(self, frame: Frame) -> Outputs:
         """Run samples from adapters through every pipeline."""
         return self._run(lambda pipeline: pipeline.process(pipeline.select(frame)))

@@ -82,7 +82,7 @@ async def compared(bench: Bench, kind: str) -> Row:
     ours, plain = [], []
     async with Child("meters", kind, registers) as meters:
         (port,) = await meters.hears("listening")
-        for number in range(sizes.rounds):
+        for number in range(sizes.modbus_rounds):
             plain.append(await bare(meters, int(port), sizes.devices, registers, kind, sizes.modbus_s))
             folder = bench.folder / f"{kind}-{number}"
             ours.append(await gatewayed(folder, meters, int(port), sizes.devices, bench.folder / kind, sizes.modbus_s))
