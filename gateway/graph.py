@@ -19,7 +19,6 @@ class Graph:
     """Pipelines by name, which of them feed which, and the uplinks that each reaches."""
 
     def __init__(self, configs: Mapping[str, PipelineConfig], points: Points) -> None:
-        self.configs = dict(configs)
         self._feeders = {
             name: [other for other, config in configs.items() if name in config.targets] for name in configs
         }
