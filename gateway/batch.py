@@ -35,5 +35,7 @@ class Batch:
     frame: Frame
     loss: Loss | None = None
     historical: bool = False
+    block: bytes = b""
+    """The frame as the spool has it (gateway.wire.columns), so that nothing is encoded twice."""
     epoch: int = 0
     """Which life of the state folder numbered it; a folder begun anew has another one."""

@@ -113,6 +113,7 @@ class Directory:
             texts.append(text)
             code = self._state_codes[point_id, text] = float(len(texts) - 1)
             self._changed[point_id] = None
+            self.edition += 1
             return code
 
     def states(self, point_id: int) -> list[str] | None:

@@ -190,7 +190,8 @@ class Intake:
         early = self._last_commit + self.config.receipt_commit - loop.time()
         if early > 0:
             await asyncio.sleep(early)
-        late = self._last_commit + self.config.commit - loop.time()
+        since = self._last_run if self._behind else self._last_commit
+        late = since + self.config.commit - loop.time()
         if late > 0 and group.samples < GROUP_SAMPLES:
             try:
                 async with asyncio.timeout(late):
@@ -228,7 +229,7 @@ class Intake:
             if not (group.segments or delivered or learned or plan.checkpoint or self._behind):
                 self._open_up(blocked=self._blocked)
                 return
-            self._committing_since = asyncio.get_running_loop().time()
+            self._committing_since = self._last_commit = asyncio.get_running_loop().time()
             try:
                 committed = await self.on_store(self.engine.commit, plan, self._clock.now_ns())
             except StoreError as error:
@@ -237,7 +238,6 @@ class Intake:
                 group.fail(error)
                 self._delivered = delivered + self._delivered
                 self._learned = learned | self._learned
-                self._last_commit = asyncio.get_running_loop().time()
                 raise
             finally:
                 self._committing_since = None
@@ -246,7 +246,6 @@ class Intake:
             group.finish(committed.position)
             self._behind = not plan.run
             self.commits += 1
-            self._last_commit = asyncio.get_running_loop().time()
             self._open_up(blocked=committed.blocked)
         self._on_committed(committed)
 
@@ -254,7 +253,8 @@ class Intake:
         now = asyncio.get_running_loop().time()
         checkpoint = checkpoint or now - self._last_checkpoint >= self.config.checkpoint
         # Commits that come early for a receipt's sake write the journal only; the pipelines keep their pace
-        run = checkpoint or now - self._last_run >= self.config.commit or group.samples >= GROUP_SAMPLES
+        pace = self.config.commit - self.config.receipt_commit  # the next commit would come too late
+        run = checkpoint or now - self._last_run >= pace or group.samples >= GROUP_SAMPLES
         if run:
             self._last_run = now
         else:

@@ -141,9 +141,7 @@ class Counts:
     @property
     def balanced(self) -> bool:
         """Whether every sample is accounted for."""
-        return self.samples_in == (
-            self.samples_out + self.filtered + self.aggregated + self.dropped + self.queued
-        )
+        return self.samples_in == (self.samples_out + self.filtered + self.aggregated + self.dropped + self.queued)
 
     def as_dict(self) -> dict[str, Any]:
         """For ``status`` and for snapshots."""

@@ -180,6 +180,8 @@ class Batch:
         same number; that another message gets it too takes an id used again and a collision of CRC-32.
         """
         owners = self.owners
+        if not owners:
+            return np.empty(0, np.uint64)
         whole = [owner for owner in owners if owner >= 0]
         topics, payloads = map(self.topics.__getitem__, whole), map(self.payloads.__getitem__, whole)
         sums = np.fromiter(map(crc32, payloads, map(crc32, topics)), np.uint64, len(whole))

@@ -75,7 +75,7 @@ class Spool:
             block = columns.encode(part)
             if self._make_room(uplink, pipeline, part, len(block)):
                 seq = self._insert(uplink, pipeline, RowKind.SAMPLES, part, now_ns, block)
-                batches.append(Batch(seq, pipeline, now_ns, part, epoch=self.epoch))
+                batches.append(Batch(seq, pipeline, now_ns, part, block=block, epoch=self.epoch))
         return batches
 
     def _insert(self, uplink: str, pipeline: str, kind: RowKind, frame: Frame, now_ns: int, block: bytes) -> int:
@@ -198,7 +198,7 @@ class Spool:
                 self.damaged += 1
                 loss = Loss(first, last, samples, "spool-damaged")
             historical = now_ns - created > HISTORICAL_AFTER_NS
-            batches.append(Batch(seq, pipeline, created, frame, loss, historical, self.epoch))
+            batches.append(Batch(seq, pipeline, created, frame, loss, historical, b"" if loss else block, self.epoch))
         return batches
 
     def oldest_ns(self, uplink: str) -> int | None:

@@ -26,7 +26,7 @@ import numpy as np
 from gateway import quality
 from gateway.batch import Batch, Loss
 from gateway.directory import Directory
-from gateway.frame import Frame, Times
+from gateway.frame import Frame, Ids, Mask, Times
 from gateway.uplinks.config import TimeFormat
 from gateway.wire import columns
 
@@ -105,12 +105,15 @@ class FrameEncoder:
     def __init__(self, gateway: str, directory: Directory) -> None:
         self._gateway = gateway
         self._directory = directory
-        self._named: dict[int, tuple[str, int]] = {}
+        self._named: set[int] = set()
+        self._known: Mask = np.empty(0, np.bool_)
+        """By point id: whether the newest directory message describes the point as it is."""
+        self._edition = directory.edition
         self._hash = ""
 
     def encode(self, batch: Batch) -> tuple[bytes, tuple[str, bytes] | None]:
         """The message, and (hash, directory message) if the other side must learn points first."""
-        announce = self._learn(np.unique(batch.frame.point).tolist())
+        announce = self._learn(batch.frame.point)
         record: dict[str, Any] = {
             "onpath": WIRE_VERSION,
             "gateway": self._gateway,
@@ -123,26 +126,26 @@ class FrameEncoder:
         if batch.loss:
             record["loss"] = _loss(batch.loss, TimeFormat.NS)
         else:
-            record["columns"] = columns.encode(batch.frame, level=9)
+            record["columns"] = batch.block or columns.encode(batch.frame)
         return msgpack.packb(record), announce
 
-    def _learn(self, points: list[int]) -> tuple[str, bytes] | None:
-        fresh = {point: self._facts(point) for point in points}
-        if all(self._named.get(point) == facts for point, facts in fresh.items()) and self._hash:
+    def _learn(self, ids: Ids) -> tuple[str, bytes] | None:
+        """Describe points that are new, and all anew when the directory told something else of one."""
+        if self._edition != self._directory.edition:
+            self._edition = self._directory.edition
+            self._known[:] = False
+        self._known = _grown(self._known, len(self._directory))
+        if self._hash and self._known[ids].all():
             return None
-        self._named.update(fresh)
+        self._named.update(np.unique(ids).tolist())
+        self._known[list(self._named)] = True
         body = msgpack.packb({point: self._describe(point) for point in sorted(self._named)})
-        self._hash = hashlib.sha256(body).hexdigest()[:16]
-        packed = {
-            "onpath": WIRE_VERSION,
-            "directory": self._hash,
-            "points": msgpack.unpackb(body, strict_map_key=False),
-        }
-        return self._hash, msgpack.packb(packed)
-
-    def _facts(self, point: int) -> tuple[str, int]:
-        """What makes a description differ from an earlier one: the point's facts and its texts."""
-        return repr(self._directory.point(point)), len(self._directory.states(point) or ())
+        name = hashlib.sha256(body).hexdigest()[:16]
+        if name == self._hash:
+            return None
+        self._hash = name
+        points = msgpack.unpackb(body, strict_map_key=False)
+        return name, msgpack.packb({"onpath": WIRE_VERSION, "directory": name, "points": points})
 
     def _describe(self, point: int) -> dict[str, Any]:
         known = self._directory.point(point)
@@ -150,3 +153,7 @@ class FrameEncoder:
         if texts := self._directory.states(point):
             described["states"] = list(texts)
         return described
+
+
+def _grown(mask: Mask, size: int) -> Mask:
+    return mask if size <= len(mask) else np.concatenate([mask, np.zeros(size, np.bool_)])

@@ -46,7 +46,7 @@ _PLAIN_WIDTH = 22
 _EXACT = float(1 << 53)
 
 
-def encode(frame: Frame, level: int = 1) -> bytes:
+def encode(frame: Frame, level: int = 3) -> bytes:
     """The bytes of a frame. Grouping by point is part of the format; see :func:`decode`."""
     return zstandard.ZstdCompressor(level=level, write_checksum=True).compress(pack(frame))
 

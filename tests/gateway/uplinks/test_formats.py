@@ -51,7 +51,7 @@ def batches(draw):
     rows = draw(ROWS)
     frame = EMPTY if loss else Frame.of(*map(list, zip(*rows, strict=True)))
     pipeline = draw(st.sampled_from(["meters", "quarter-hour"]))
-    return Batch(draw(st.integers(1, 2**62)), pipeline, 0, frame, loss, draw(st.booleans()), 2**47 + 1)
+    return Batch(draw(st.integers(1, 2**62)), pipeline, 0, frame, loss, draw(st.booleans()), epoch=2**47 + 1)
 
 
 def utc(ns: int) -> str:
@@ -112,7 +112,7 @@ def test_frame_messages_tell_the_same_as_json(found, how):
     ordered = []
     for batch in found:
         frame = batch.frame.take(by_point(batch.frame.point))  # the format groups by point
-        ordered.append(Batch(batch.seq, batch.pipeline, 0, frame, batch.loss, batch.historical, batch.epoch))
+        ordered.append(Batch(batch.seq, batch.pipeline, 0, frame, batch.loss, batch.historical, epoch=batch.epoch))
     assert records == [as_json(batch, how) for batch in ordered]
 
 
