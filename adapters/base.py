@@ -8,8 +8,10 @@ again. An adapter never retries by itself and never swallows what it does not kn
 from __future__ import annotations
 
 import abc
+import enum
 import logging
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import msgspec
@@ -142,6 +144,32 @@ class Stats:
         }
 
 
+class WriteResult(enum.StrEnum):
+    """What became of a write."""
+
+    DONE = "done"
+    """The device has it: it shows the value, or, where it is not to be asked, has said so."""
+    REFUSED = "refused"
+    """The device said no; it is as it was."""
+    UNKNOWN = "unknown"
+    """Sent, but nobody knows whether it was carried out. Never repeat it blindly: read, or ask a person."""
+    MISMATCH = "mismatch"
+    """The device was read afterwards and shows another value."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """The result of a write."""
+
+    result: WriteResult
+    sent: float | str
+    """The value after rounding to the step of the device."""
+    seen: float | str | None = None
+    """What the device showed afterwards; None if it was not read, or could not be."""
+    why: str = ""
+    """A short, countable word for what was not as it should be: ``illegal-data-value``, ``timeout`` ..."""
+
+
 class Adapter(abc.ABC):
     """A southbound protocol."""
 
@@ -153,10 +181,27 @@ class Adapter(abc.ABC):
             LinkError: the link is gone or cannot be made; the supervisor calls ``run`` again later.
         """
 
-    async def write(self, point: str, value: float) -> None:
-        """Write a value to a device: the contract of the command path, never part of telemetry.
+    async def write(self, point: str, value: float | str) -> Written:
+        """Write a value to a device, once: the contract of the command path, never part of telemetry.
+
+        What this raises was never sent, or was sent to nobody: the device is as it was. Anything else is said
+        by the result. A write that was cancelled while it was under way is as good as UNKNOWN.
 
         Raises:
             NotImplementedError: this adapter cannot write.
+            PayloadError: the point may not be written, or the value does not fit it.
+            LinkError: there is no connection.
         """
         raise NotImplementedError(f"{type(self).__name__} does not write ({point} = {value})")
+
+    async def check(self, point: str) -> Written:
+        """Read a point that was written, and say what became of the last write; nothing is written.
+
+        For a write whose result was :attr:`WriteResult.UNKNOWN`; it stays so if the point cannot be read.
+
+        Raises:
+            NotImplementedError: this adapter cannot write.
+            PayloadError: the point was not written since the adapter was made.
+            LinkError: there is no connection.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not write ({point})")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
 from adapters.base import AdapterConfig
 from adapters.modbus.place import Byte, Order, ValueType, parse_at
-from adapters.modbus.url import parse_url
+from adapters.modbus.scaling import ScaleFrom, check_meaning
+from adapters.modbus.url import Carrier, Endpoint, parse_url
+from adapters.modbus.write_options import Write
 from gateway.errors import FieldError
 from gateway.point import Kind, Name, PointOptions
 from gateway.units import Duration
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from adapters.modbus.adapter import ModbusAdapter
 
 MAX_REGISTERS = 125
+SUNSPEC = "sunspec"
+"""The profile that is not a file: the device itself says what it has."""
 
 
 class Bits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,10 +61,26 @@ class ModbusPoint(PointOptions, frozen=True, kw_only=True):
     """The value is what is read, times ``scale``, plus ``offset``."""
     offset: float = 0.0
     """Added after scaling."""
+    scale_from: list[ScaleFrom] = msgspec.field(default_factory=list)
+    """Scale factors that are read along, in the same request; the value is multiplied by each, too. If a
+    factor is not implemented, neither is the value."""
+    times: list[Name] = msgspec.field(default_factory=list)
+    """Names of the device's ``params`` (such as ``ct``) that multiply value, limits and resolution."""
+    invalid: list[int] = msgspec.field(default_factory=list)
+    """Raw values that stand for "not there", such as ``[0xFFFF]``, as the registers hold them (before bits
+    are taken out, before scaling); the sample has no value then, and the reason ``not-implemented``."""
+    never_zero: bool = False
+    """A zero, or an empty string, is not there either: for lifetime counters, which some devices
+    report as 0 at night or while they start."""
+    texts: dict[Annotated[str, msgspec.Meta(min_length=1)], int] = msgspec.field(default_factory=dict)
+    """Numbers that stand for texts, ``{standby: 0, running: 2}``; the point is a state then. A number without
+    a text is told as itself."""
     every: Duration | None = None
     """Period of this point; default: its device's."""
     writable: bool = False
-    """Whether commands may write this coil or holding register."""
+    """Whether commands may write this coil or holding register; short for ``write: {}``."""
+    write: Write | None = None
+    """Commands may write this point, and how: ``{function: 16, tolerance: 0.01, settle: 200ms}``."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -74,10 +95,11 @@ class ModbusPoint(PointOptions, frozen=True, kw_only=True):
         self._check_string()
         self._check_layout()
         self._check_bits()
+        check_meaning(self)
         if address + self.width > 0x1_0000:
             raise FieldError("at", f"{self.width} registers from {address} reach beyond address 65535")
-        if self.writable and (table not in {"coil", "holding"} or self._partial):
-            raise FieldError("writable", "only coils and whole holding registers can be written")
+        if self.writing is not None:
+            self.writing.check(self, "writable" if self.write is None else "write")
 
     def _check_string(self) -> None:
         text = self.type is ValueType.STRING
@@ -129,8 +151,14 @@ class ModbusPoint(PointOptions, frozen=True, kw_only=True):
         return self.length or max(1, self.type.size // 2)
 
     @property
-    def _partial(self) -> bool:
-        return self.field is not None or self.type in {ValueType.INT8, ValueType.UINT8, ValueType.STRING}
+    def is_state(self) -> bool:
+        """Whether the values are texts."""
+        return self.type is ValueType.STRING or bool(self.texts)
+
+    @property
+    def writing(self) -> Write | None:
+        """How commands may write the point, or None if they may not."""
+        return self.write or (Write() if self.writable else None)
 
 
 class ModbusDevice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -141,15 +169,22 @@ class ModbusDevice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     every: Duration = Duration(1)
     """Period of the device's points; such as ``500ms``."""
     profile: str = ""
-    """Name of a device type's register map, see README.md."""
+    """Name of a device type's register map, see docs/profiles.md; ``sunspec`` finds the map on the device."""
     only: list[str] = []
     """Names or globs (``voltage_*``) of the profile's points to read; default: all of them."""
+    params: dict[Name, Annotated[float, msgspec.Meta(gt=0)]] = {}
+    """What the profile must know of this installation, such as ``{ct: 40}``, a transformer's ratio."""
+    base: Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)] | None = None
+    """Where the marker of a ``sunspec`` device lies; default: 40000, 0 and 50000 are tried."""
     points: dict[Name, ModbusPoint] = {}
     """Points by name; they add to those of the profile, and replace one of the same name."""
     max_registers: Annotated[int, msgspec.Meta(ge=1, le=MAX_REGISTERS)] | None = None
     """Registers a read may ask for; default: the profile's or the endpoint's, whichever is smaller."""
     max_gap: Annotated[int, msgspec.Meta(ge=0, le=MAX_REGISTERS)] | None = None
     """Registers a read may bridge; default: the profile's or the endpoint's, whichever is smaller."""
+    retries: Annotated[int, msgspec.Meta(ge=0, le=3)] = 0
+    """How often a read that got no answer is asked again at once: 1 for a device that sleeps and is woken
+    by the first request. Writes are never repeated."""
 
     def __post_init__(self) -> None:
         if self.every <= 0:
@@ -158,14 +193,56 @@ class ModbusDevice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             raise FieldError("points", "a device needs a profile or points")
         if self.only and not self.profile:
             raise FieldError("only", "selects points of a profile, and there is none")
+        if self.base is not None and self.profile != SUNSPEC:
+            raise FieldError("base", f"only a device with profile: {SUNSPEC} has one")
+
+
+class Register(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a modem that dials in is known, on ``listen+tcp://``."""
+
+    pattern: Annotated[str, msgspec.Meta(min_length=1)]
+    """Regular expression that the whole registration packet must match, the first thing that a modem
+    sends: ``'feeder-7\\r\\n'``, or bytes such as ``'\\x7e\\x01[0-9]{4}'``. Who fits the pattern of no adapter on this
+    host and port, or of more than one, is refused."""
+    timeout: Duration = Duration(10)
+    """How long a modem may take to send its packet."""
+    heartbeat: str = ""
+    """Regular expression of a packet that the modem sends now and then, which is ignored. Default: none."""
+
+    def __post_init__(self) -> None:
+        if self.timeout <= 0:
+            raise FieldError("timeout", "must be longer than zero")
+        for field in ("pattern", "heartbeat"):
+            try:
+                expression = re.compile(getattr(self, field).encode(), re.DOTALL)
+            except re.error as error:
+                raise FieldError(field, f"is no regular expression: {error}") from None
+            if getattr(self, field) and expression.fullmatch(b""):
+                raise FieldError(field, "matches nothing at all, and so everybody")
 
 
 class ModbusConfig(AdapterConfig, frozen=True, kw_only=True, tag="modbus"):
     """Devices behind one Modbus endpoint, polled through one connection, one request at a time."""
 
     url: Annotated[str, msgspec.Meta(min_length=1)]
-    """``tcp://10.0.0.5:502``, ``rtu:///dev/ttyUSB0?baudrate=9600&parity=N&stopbits=1&bytesize=8`` or
-    ``rtu+tcp://10.0.0.5:4001`` (RTU frames through a serial server)."""
+    """``tcp://10.0.0.5:502``, ``udp://10.0.0.5:502``, ``tls://10.0.0.5:802``,
+    ``rtu:///dev/ttyUSB0?baudrate=9600&parity=N&stopbits=1&bytesize=8``, ``ascii:///dev/ttyUSB0``,
+    ``rtu+tcp://10.0.0.5:4001`` and ``ascii+tcp://10.0.0.5:4001`` (through a serial server), or
+    ``listen+tcp://0.0.0.0:5020?framing=rtu`` for a modem that dials in."""
+    ca: str = ""
+    """File with the certificates that a ``tls://`` device's must come from; needed there."""
+    cert: str = ""
+    """File with the gateway's own certificate, needed for ``tls://``: devices ask for one."""
+    key: str = ""
+    """File with the private key of ``cert``."""
+    server_name: str = ""
+    """Name that a ``tls://`` device's certificate must bear; default: the host of the url."""
+    register: Register | None = None
+    """How the modem of a ``listen+tcp://`` endpoint is known; needed there. Several adapters may
+    listen on the same host and port, each for its own modem."""
+    pipeline: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
+    """Requests that may be under way at a time, over ``tcp://`` and ``tls://``. More than one only helps
+    with a device that is made for it: serial lines behind gateways lose requests."""
     timeout: Duration = Duration(1)
     """How long to wait for an answer."""
     request_delay: Duration = Duration(0)
@@ -186,13 +263,32 @@ class ModbusConfig(AdapterConfig, frozen=True, kw_only=True, tag="modbus"):
         from adapters.modbus.profile import resolve
 
         try:
-            parse_url(self.url)
+            endpoint = parse_url(self.url)
         except ValueError as error:
             raise FieldError("url", str(error)) from None
+        self._check_link(endpoint)
         if self.timeout <= 0:
             raise FieldError("timeout", "must be longer than zero")
         for name in self.devices:
             resolve(self, name)
+
+    def _check_link(self, endpoint: Endpoint) -> None:
+        """Certificates, registration and pipeline belong to the endpoint's kind."""
+        secure = endpoint.carrier is Carrier.TLS
+        for key in ("ca", "cert", "key", "server_name"):
+            if getattr(self, key) and not secure:
+                raise FieldError(key, "certificates need TLS: write tls:// in the url")
+            if secure and key != "server_name" and not getattr(self, key):
+                raise FieldError(key, "tls:// needs ca, cert and key: both sides show a certificate")
+        listens = endpoint.carrier is Carrier.LISTEN
+        if listens and self.register is None:
+            raise FieldError("register", "listen+tcp:// needs the pattern of the modem's registration packet")
+        if self.register is not None and not listens:
+            raise FieldError("register", "only who listens is dialled: write listen+tcp:// in the url")
+        if self.pipeline > 1 and not endpoint.pipelines:
+            raise FieldError("pipeline", "only tcp:// and tls:// can tell answers apart")
+        if self.pipeline > 1 and self.request_delay > 0:
+            raise FieldError("pipeline", "request_delay asks for one request at a time")
 
     def create(self) -> ModbusAdapter:
         """See the base class."""

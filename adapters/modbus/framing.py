@@ -6,14 +6,17 @@
 Rules: one request at a time; ``send`` forgets whatever was left of earlier answers. On MBAP an answer is
 ours if its transaction id is; others are late, counted and dropped. RTU has no transaction id: an answer
 is ours if unit, function and byte count are what was asked and the CRC holds, wherever noise or an echo
-put it; a whole frame of anything else is late, counted and dropped. pymodbus's framers encode and give
-the CRC; decoding is checked here, because theirs takes what was not asked for.
+put it; a whole frame of anything else is late, counted and dropped. ASCII (:mod:`adapters.modbus.ascii`)
+goes by the same rules as RTU. pymodbus's framers encode and give the CRC; decoding is checked here,
+because theirs takes what was not asked for.
 """
 
 from __future__ import annotations
 
 import abc
+import re
 import struct
+from typing import ClassVar
 
 from pymodbus.framer import FramerRTU, FramerSocket
 from pymodbus.pdu import DecodePDU
@@ -21,13 +24,21 @@ from pymodbus.pdu import DecodePDU
 from adapters.modbus.pdu import AnswerError, Request
 from gateway.quality import Reason
 
-_HEADER = struct.Struct(">HHHB")
-_MAX_LENGTH = 254  # unit and a PDU of 253
-_MAX_NOISE = 1024  # more than any frame; older bytes of a noisy line go
+HEADER = struct.Struct(">HHHB")
+"""Transaction, protocol, length, unit."""
+MAX_LENGTH = 254
+"""Unit and a PDU of 253 bytes."""
+RECENT = 64
+"""Requests back whose answers may still come."""
+MAX_NOISE = 1024
+"""Bytes, more than any frame: older bytes of a noisy line go."""
 
 
 class Framing(abc.ABC):
     """One side of a conversation: ``send`` gives bytes to write, ``receive`` takes what arrives."""
+
+    has_ids: ClassVar[bool] = False
+    """Whether an answer says by an id which request it belongs to."""
 
     def __init__(self) -> None:
         self.late = 0
@@ -66,10 +77,17 @@ class Framing(abc.ABC):
 
 
 class MbapFraming(Framing):
-    """Modbus TCP."""
+    """Modbus TCP.
 
-    def __init__(self) -> None:
+    Args:
+        noise: what may stand between two frames and is skipped, such as a modem's heartbeats.
+    """
+
+    has_ids = True
+
+    def __init__(self, noise: re.Pattern[bytes] | None = None) -> None:
         super().__init__()
+        self._noise = noise
         self._encode = FramerSocket(DecodePDU(False)).encode
         self._transaction = 0
 
@@ -81,10 +99,16 @@ class MbapFraming(Framing):
 
     def receive(self, data: bytes) -> bytes | None:
         """See the base class."""
+        if self._buffer and begins_answer(data, self._transaction):
+            self._buffer = b""  # the frame before was short: it must not take its end from this one
         buffer = self._buffer + data if self._buffer else data
-        while len(buffer) >= _HEADER.size:
-            transaction, protocol, length, unit = _HEADER.unpack_from(buffer)
-            if protocol or not 2 <= length <= _MAX_LENGTH:
+        while len(buffer) >= HEADER.size:
+            transaction, protocol, length, unit = HEADER.unpack_from(buffer)
+            if protocol or not 2 <= length <= MAX_LENGTH:
+                quiet = self._without_noise(buffer)
+                if len(quiet) < len(buffer):
+                    buffer = quiet
+                    continue
                 self._lost(buffer)
                 return None
             end = 6 + length
@@ -98,9 +122,17 @@ class MbapFraming(Framing):
         self._buffer = buffer
         return None
 
+    def _without_noise(self, buffer: bytes) -> bytes:
+        noise = self._noise.match(buffer) if self._noise is not None else None
+        return buffer[noise.end() :] if noise is not None else buffer
+
     def _take(self, unit: int, pdu: bytes, rest: bytes) -> bytes:
         request = self._done()
-        self.late += bool(rest)  # whatever follows the one answer was not asked for
+        rest = self._without_noise(rest)
+        if rest:
+            self.late += 1  # whatever follows the one answer was not asked for
+            if not _frames_only(rest):  # ours was short, perhaps, and has taken its end from the next
+                raise AnswerError(Reason.MALFORMED_ANSWER, "followed by bytes that are no frame")
         if unit != request.unit:
             raise AnswerError(Reason.MALFORMED_ANSWER, f"from unit {unit}, asked {request.unit}")
         return request.data_of(pdu)
@@ -112,6 +144,33 @@ class MbapFraming(Framing):
         if self._request is not None:
             self._request = None
             raise AnswerError(Reason.MALFORMED_ANSWER, f"not a Modbus TCP frame: {buffer[:8].hex(' ')}")
+
+
+def _frames_only(buffer: bytes) -> bool:
+    """Whether the bytes are whole frames, and nothing else."""
+    while len(buffer) >= HEADER.size:
+        _, protocol, length, _ = HEADER.unpack_from(buffer)
+        if protocol or not 2 <= length <= MAX_LENGTH or len(buffer) < 6 + length:
+            return False
+        buffer = buffer[6 + length :]
+    return not buffer
+
+
+def begins_answer(data: bytes, last: int) -> bool:
+    """Whether a segment begins like an answer to one of the latest requests; ``last`` is the last one's id."""
+    if len(data) < 4:
+        return False
+    recent = (last - int.from_bytes(data[:2], "big")) % 0xFFFF < RECENT
+    return recent and data[2:4] == b"\0\0"
+
+
+class DatagramFraming(MbapFraming):
+    """Modbus TCP's frames over UDP: whole ones, and never continued by the next datagram."""
+
+    def receive(self, data: bytes) -> bytes | None:
+        """See the base class."""
+        self._buffer = b""
+        return super().receive(data)
 
 
 class RtuFraming(Framing):
@@ -134,26 +193,30 @@ class RtuFraming(Framing):
         if self._request is None:
             self._drop_stray(buffer)
             return None
-        pdu = self._find(buffer, self._request)
-        if pdu is not None:
+        found = self._find(buffer, self._request)
+        if found is not None:
+            pdu, behind = found
             self._buffer = b""
-            return self._done().data_of(pdu)
-        self._buffer = self._without_other(buffer)[-_MAX_NOISE:]
+            request = self._done()
+            if self._find(behind, request) is not None:  # one of them is late, and nothing tells which
+                self.late += 1
+                raise AnswerError(Reason.MALFORMED_ANSWER, "two answers to one request")
+            return request.data_of(pdu)
+        self._buffer = self._without_other(buffer)[-MAX_NOISE:]
         return None
 
-    def _find(self, buffer: bytes, request: Request) -> bytes | None:
-        """The PDU of the answer, wherever in ``buffer`` it starts."""
+    def _find(self, buffer: bytes, request: Request) -> tuple[bytes, bytes] | None:
+        """The PDU of the answer, wherever in ``buffer`` it starts, and the bytes behind its frame."""
         unit, function = request.unit, request.pdu[0]
         echoes = request.head == request.pdu  # a single write's answer looks like its request
-        for head, size in (
-            (bytes([unit]) + request.head, request.length + 3),
-            (bytes([unit, function | 0x80]), 5),
-        ):
+        for head, refuses in ((bytes([unit]) + request.head, False), (bytes([unit, function | 0x80]), True)):
             at = buffer.find(head)
-            while 0 <= at <= len(buffer) - size:
-                frame = buffer[at : at + size]
-                if (frame != self._sent or echoes) and _whole(frame):
-                    return frame[1:-2]
+            while at >= 0:
+                length = 2 if refuses else request.length_of(buffer[at + 1 :])
+                frame = b"" if length is None else buffer[at : at + length + 3]
+                whole = length is not None and len(frame) == length + 3
+                if whole and (frame != self._sent or echoes) and _whole(frame):
+                    return frame[1:-2], buffer[at + len(frame) :]
                 at = buffer.find(head, at + 1)
         return None
 
@@ -170,7 +233,7 @@ class RtuFraming(Framing):
 
     def _drop_stray(self, buffer: bytes) -> None:
         """Nobody waits: count a frame once it is whole."""
-        self._buffer = buffer[-_MAX_NOISE:]
+        self._buffer = buffer[-MAX_NOISE:]
         if len(buffer) > 4 and _whole(buffer):
             self.late += 1
             self._buffer = b""

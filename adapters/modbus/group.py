@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from adapters.modbus.breaker import Breaker
 from adapters.modbus.layout import Decoder, Layout
+from adapters.modbus.learn import RELEARN_S, Learned
 from adapters.modbus.pdu import Request, read_request
-from adapters.modbus.planner import Limits, Read, Span, atoms, hull, plan
+from adapters.modbus.place import Table
+from adapters.modbus.planner import Limits, Read, atoms, hull, plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +34,10 @@ class Device:
     breaker: Breaker
     up: bool | None = None
     missed: int = 0
+    """Deadlines that passed without a cycle."""
+    retries: int = 0
+    """How often an unanswered read is asked again at once."""
+    learned: Learned = field(default_factory=Learned)
 
 
 @dataclass(frozen=True)
@@ -77,54 +84,94 @@ class Group:
         self.leads = True
         """Whether this is the device's fastest group, whose period is shown."""
         self._layouts = layouts
-        self.spans = [Span(one.table, one.address, one.width) for one in layouts]
+        self.spans = [one.span for one in layouts]
+        self.quiet: Counter[Read] = Counter()
+        """Reads that were not answered, or with nonsense, and how often in a row."""
+        self.search_at = 0.0
+        """Earliest time to look into them."""
         self._limits = limits
         self._dead: set[int] = set()
+        self._doubted = Table.HOLDING
+        self._relearn_at = 0.0
         self._started = 0.0
-        self.plan = self._planned()
+        self._plan()
 
-    def _planned(self) -> Plan:
+    def _plan(self) -> None:
+        """Plan with what is known of the unit."""
+        learned = self.device.learned
+        self._version = learned.version
+        self._dead = learned.dead(self.spans)
+        self.quiet.clear()
+        self.plan = self._planned(learned.limits(self._limits))
+
+    def _planned(self, limits: Limits) -> Plan:
         alive = [i for i in range(len(self.spans)) if i not in self._dead]
-        reads = plan([self.spans[i] for i in alive], self._limits)
         blocks: list[Block] = []
         order: list[int] = []
-        for short in reads:
-            read = Read(short.table, short.address, short.count, tuple(alive[i] for i in short.members))
+        for short in plan([self.spans[i] for i in alive], limits):
+            read = replace(short, members=tuple(alive[i] for i in short.members))
             decoder = Decoder(self._layouts, read)
-            request = read_request(self.device.unit, read.table, read.address, read.count)
+            request = self.request(read)
             where = slice(len(order), len(order) + len(decoder))
             blocks.append(Block(read, request, decoder, where))
             order += decoder.order
         dead = slice(len(order), len(self.spans))
         return Plan(self.ids[order + sorted(self._dead)], tuple(blocks), dead)
 
-    def learn(self, holes: Holes, now: float) -> None:
-        """Plan around what the device does not have, for as long as the daemon runs."""
-        self._dead |= holes.dead
-        self._limits = Limits(self._limits.max_registers, self._limits.max_gap, {*self._limits.cuts, *holes.cuts})
-        self.recheck_at = now + RECHECK_S
-        self.plan = self._planned()
-
-    def recheck(self, now: float) -> Request | None:
-        """A request for one of the refused values, if it is time to ask again; another one each time."""
-        if not self._dead or now < self.recheck_at:
-            return None
-        self.recheck_at = now + RECHECK_S
-        table = self.spans[min(self._dead)].table
-        refused = atoms(self.spans, (i for i in self._dead if self.spans[i].table is table))
-        read = hull(self.spans, refused[int(now / RECHECK_S) % len(refused)])
+    def request(self, read: Read) -> Request:
+        """What goes over the wire for a read."""
         return read_request(self.device.unit, read.table, read.address, read.count)
 
+    def renew(self) -> None:
+        """Plan anew if another group of the unit has learned something."""
+        if self._version != self.device.learned.version:
+            self._plan()
+
+    def learn(self, holes: Holes, now: float) -> None:
+        """Plan around what the device does not have or bear, now and after a restart."""
+        self.device.learned.add(self.spans, holes)
+        self.recheck_at = now + RECHECK_S
+        self._relearn_at = now + RELEARN_S
+        self._plan()
+
+    def probe(self) -> Request | None:
+        """The shortest request of the plan, to see whether the unit is there; None if there is none."""
+        if not self.plan.blocks:
+            return None
+        first = self.plan.blocks[0].read
+        return self.request(hull(self.spans, atoms(self.spans, first.members)[0]))
+
+    def recheck(self, now: float) -> Request | None:
+        """A request for something that was refused once, if it is time to ask again; another one each time."""
+        if now < self.recheck_at:
+            return None
+        self.recheck_at = now + RECHECK_S
+        if self._dead:
+            self._doubted = self.spans[min(self._dead)].table
+            refused = atoms(self.spans, (i for i in self._dead if self.spans[i].table is self._doubted))
+            return self.request(hull(self.spans, refused[int(now / RECHECK_S) % len(refused)]))
+        if now < self._relearn_at:
+            return None
+        self._relearn_at = now + RELEARN_S
+        tables = {span.table for span in self.spans}
+        table = next((one for one in Table if one in tables and self.device.learned.facts(one).most), None)
+        if table is None:
+            return None
+        self._doubted = table
+        address, count = self.device.learned.facts(table).refused
+        return read_request(self.device.unit, table, address, count)
+
     def forget(self) -> None:
-        """A refused value is there after all (the device was starting, perhaps): plan as at first."""
-        self._dead.clear()
-        self._limits = Limits(self._limits.max_registers, self._limits.max_gap)
-        self.plan = self._planned()
+        """What was refused is answered now (the device was starting, perhaps): plan as at first."""
+        self.device.learned.forget(self._doubted)
+        self._plan()
 
     def restart(self, due: float) -> None:
         """Begin anew with a first deadline: the time without a connection is no period."""
         self.due = due
         self._started = 0.0
+        self.recheck_at = self.recheck_at or due + RECHECK_S
+        self._relearn_at = self._relearn_at or due + RELEARN_S
 
     def start(self, now: float) -> None:
         """A cycle begins: keep the average of the period that is achieved."""

@@ -1,4 +1,4 @@
-"""Bytes of a read to values and back: compiled once per planned read, then a handful of numpy calls.
+"""Bytes of a read to values: compiled once per planned read, then a handful of numpy calls.
 
 For each type among a read's points one index of bytes is kept, in the order that makes each value big
 endian. Decoding takes those bytes, views them as the type and writes a contiguous part of the frame's
@@ -7,16 +7,17 @@ columns; no Python loop runs over points (strings excepted: they are looked up a
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from adapters.modbus.place import Byte, Order, Table, ValueType, parse_at
+from adapters.modbus.factor import Factor, Factors, Scaling
+from adapters.modbus.place import DTYPES, Byte, Order, Table, ValueType, parse_at
+from adapters.modbus.planner import Span
 from gateway import quality as q
 from gateway.quality import Reason, no_value
 
@@ -28,22 +29,9 @@ if TYPE_CHECKING:
 States = Callable[[int, str], float]
 """Gives the number of a text: (position of the point among the read's, text); NaN if there is no room."""
 
-_DTYPES = {
-    ValueType.BOOL: ">u2",
-    ValueType.INT8: "i1",
-    ValueType.UINT8: "u1",
-    ValueType.INT16: ">i2",
-    ValueType.UINT16: ">u2",
-    ValueType.INT32: ">i4",
-    ValueType.UINT32: ">u4",
-    ValueType.INT64: ">i8",
-    ValueType.UINT64: ">u8",
-    ValueType.FLOAT16: ">f2",
-    ValueType.FLOAT32: ">f4",
-    ValueType.FLOAT64: ">f8",
-}
 _EXACT = 2.0**53
 _NOT_A_NUMBER = no_value(Reason.NOT_A_NUMBER)
+_NOT_THERE = no_value(Reason.NOT_IMPLEMENTED)
 
 
 @dataclass(frozen=True)
@@ -61,12 +49,22 @@ class Layout:
     """Bits taken out, 0 for the whole value."""
     scale: float = 1.0
     offset: float = 0.0
+    factors: tuple[Factor, ...] = ()
+    """Scale factors that must be read in the same request."""
+    absent: tuple[int, ...] = ()
+    """Raw values, as unsigned integers, that stand for none."""
+    texts: Mapping[int, str] | None = None
+    """Texts by raw number: the value is a state."""
 
     @classmethod
     def of(cls, point: ModbusPoint) -> Layout:
         """The layout that the options of a point say."""
         table, address = parse_at(point.at)
         field = point.field
+        factors = []
+        for one in point.scale_from:
+            at = parse_at(one.at)[1]
+            factors.append(Factor(cls(table, at, one.type.size // 2, one.type, one.order), one.rule))
         return cls(
             table=table,
             address=address,
@@ -78,12 +76,22 @@ class Layout:
             bits=field.count if field else 0,
             scale=point.scale,
             offset=point.offset,
+            factors=tuple(factors),
+            absent=_absent(point),
+            texts={number: text for text, number in point.texts.items()} or None,
         )
 
     @property
-    def key(self) -> tuple[str, bool]:
+    def key(self) -> tuple[str, bool, bool]:
         """Layouts of one key decode together."""
-        return ("bit" if self.table.is_bits else self.type.value), self.bits > 0
+        return ("bit" if self.table.is_bits else self.type.value), self.bits > 0, self.texts is not None
+
+    @property
+    def span(self) -> Span:
+        """The addresses that one request must fetch: of the value, and from and to those of its factors."""
+        parts = [self, *(factor.layout for factor in self.factors)]
+        start = min(part.address for part in parts)
+        return Span(self.table, start, max(part.address + part.width for part in parts) - start)
 
     def byte_indices(self, start: int) -> list[int]:
         """Where the bytes of the value are in the data of a read from ``start``, most significant first."""
@@ -96,6 +104,22 @@ class Layout:
         return [i for word in words for i in (reversed(word) if self.order.swaps_bytes else word)]
 
 
+def _absent(point: ModbusPoint) -> tuple[int, ...]:
+    bits = 8 * point.type.size
+    patterns = [value % (1 << bits) for value in point.invalid]
+    if point.never_zero:
+        patterns += [0, 1 << bits - 1] if point.type.startswith("float") else [0]
+    return tuple(patterns)
+
+
+class _Answer(NamedTuple):
+    """What parts decode: the bytes of an answer, the factors in it, and the texts' numbers."""
+
+    raw: npt.NDArray[np.uint8]
+    states: States
+    scaling: Scaling | None
+
+
 class Decoder:
     """Decodes the answer of one read.
 
@@ -103,16 +127,18 @@ class Decoder:
     """
 
     def __init__(self, layouts: Sequence[Layout], read: Read) -> None:
-        groups: dict[tuple[str, bool], list[int]] = {}
+        groups: dict[tuple[str, bool, bool], list[int]] = {}
         for i in read.members:
             groups.setdefault(layouts[i].key, []).append(i)
         self.order: list[int] = [i for members in groups.values() for i in members]
+        factors = list(dict.fromkeys(factor for i in self.order for factor in layouts[i].factors))
+        self._factors = Factors(factors, read.address) if factors else None
         self._parts: list[_Part] = []
         at = 0
-        for (name, _), members in groups.items():
+        for (name, _, coded), members in groups.items():
             chosen = [layouts[i] for i in members]
-            kind = {"bit": _Coils, "string": _Texts, "bool": _Flags}.get(name, _Numbers)
-            self._parts.append(kind(chosen, read.address, at))
+            kind = _Codes if coded else {"bit": _Coils, "string": _Texts, "bool": _Flags}.get(name, _Numbers)
+            self._parts.append(kind(chosen, read.address, at, factors))
             at += len(members)
 
     def __len__(self) -> int:
@@ -125,26 +151,31 @@ class Decoder:
         """
         raw = np.frombuffer(data, np.uint8)
         with np.errstate(all="ignore"):  # a signalling NaN is data here; so is an overflow by scaling
+            answer = _Answer(raw, states, self._factors.decode(raw) if self._factors else None)
             for part in self._parts:
-                part.decode(raw, value[part.where], quality[part.where], states)
+                part.decode(answer, value[part.where], quality[part.where])
 
 
 class _Part:
     """The points of one type; ``where`` is their part of the read's columns."""
 
-    def __init__(self, layouts: Sequence[Layout], start: int, at: int) -> None:
+    def __init__(self, layouts: Sequence[Layout], start: int, at: int, factors: Sequence[Factor]) -> None:
         self.where = slice(at, at + len(layouts))
         self._layouts = layouts
+        watched = [(i, pattern) for i, one in enumerate(layouts) for pattern in one.absent]
+        self._watched = np.array([i for i, _ in watched], np.intp)
+        self._patterns = np.array([pattern for _, pattern in watched], np.uint64)
+        self._factored = _levels(layouts, factors)
         self._scale: Values | None = None
         if any((one.scale, one.offset) != (1.0, 0.0) for one in layouts):
             self._scale = np.array([one.scale for one in layouts])
             self._offset = np.array([one.offset for one in layouts])
         self._index = self._indices(start)
 
-    def _indices(self, start: int) -> npt.NDArray[np.intp]:
-        return np.array([i for one in self._layouts for i in one.byte_indices(start)], np.intp)
+    def _indices(self, start: int) -> npt.NDArray[np.intp] | slice:
+        return _compact(np.array([i for one in self._layouts for i in one.byte_indices(start)], np.intp))
 
-    def decode(self, raw: npt.NDArray[np.uint8], value: Values, quality: Qualities, states: States) -> None:
+    def decode(self, answer: _Answer, value: Values, quality: Qualities) -> None:
         raise NotImplementedError
 
     def _scaled(self, value: Values) -> None:
@@ -152,14 +183,47 @@ class _Part:
             value *= self._scale
             value += self._offset
 
+    def _mark(self, words: npt.NDArray[Any], scaling: Scaling | None, value: Values, quality: Qualities) -> None:
+        """Take away what stands for no value: by its raw word [n], or because a factor is not there."""
+        if self._watched.size:
+            _take_away(self._watched[words[self._watched] == self._patterns], value, quality)
+        if scaling is not None and scaling.broken.any():
+            for at, which in self._factored:
+                _take_away(at[scaling.broken[which]], value, quality)
+
+
+def _compact(index: npt.NDArray[np.intp]) -> npt.NDArray[np.intp] | slice:
+    """A slice where the indices follow each other: registers of one type side by side need no copy."""
+    if len(index) and (np.diff(index) == 1).all():
+        return slice(int(index[0]), int(index[-1]) + 1)
+    return index
+
+
+def _take_away(at: npt.NDArray[np.intp], value: Values, quality: Qualities) -> None:
+    value[at] = _NOT_THERE
+    quality[at] = q.INVALID
+
+
+def _levels(
+    layouts: Sequence[Layout], factors: Sequence[Factor]
+) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+    """First, second ... factor of the points that have so many: positions and which factor, each [m]."""
+    levels = []
+    for level in range(max(len(one.factors) for one in layouts)):
+        at = [i for i, one in enumerate(layouts) if len(one.factors) > level]
+        which = [factors.index(layouts[i].factors[level]) for i in at]
+        levels.append((np.array(at, np.intp), np.array(which, np.intp)))
+    return levels
+
 
 class _Numbers(_Part):
     """Integers, floats and fields of bits."""
 
-    def __init__(self, layouts: Sequence[Layout], start: int, at: int) -> None:
-        super().__init__(layouts, start, at)
+    def __init__(self, layouts: Sequence[Layout], start: int, at: int, factors: Sequence[Factor]) -> None:
+        super().__init__(layouts, start, at, factors)
         kind = layouts[0].type
-        self._dtype = np.dtype(_DTYPES[kind])
+        self._dtype = np.dtype(DTYPES[kind])
+        self._word = np.dtype(f">u{self._dtype.itemsize}")
         self._is_float = self._dtype.kind == "f"
         self._is_wide = kind in {ValueType.INT64, ValueType.UINT64}
         self._shift: npt.NDArray[np.uint64] | None = None
@@ -167,60 +231,94 @@ class _Numbers(_Part):
             self._shift = np.array([one.shift for one in layouts], np.uint64)
             self._mask = np.array([(1 << one.bits) - 1 for one in layouts], np.uint64)
 
-    def decode(self, raw: npt.NDArray[np.uint8], value: Values, quality: Qualities, states: States) -> None:
-        del states
-        numbers = raw.take(self._index).view(self._dtype)
-        if self._shift is not None:
-            numbers = (numbers.astype(np.uint64) >> self._shift) & self._mask
-        value[:] = numbers
+    def _fields(self, content: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
+        """The numbers [n] in the bytes of the points."""
+        numbers = content.view(self._dtype)
+        if self._shift is None:
+            return numbers
+        return (numbers.astype(np.uint64) >> self._shift) & self._mask
+
+    def decode(self, answer: _Answer, value: Values, quality: Qualities) -> None:
+        content = answer.raw[self._index]
+        value[:] = self._fields(content)
         if self._is_wide:
             quality[np.abs(value) > _EXACT] = q.QUESTIONABLE | q.INACCURATE
+        if answer.scaling is not None:
+            for at, which in self._factored:
+                value[at] = value[at] * answer.scaling.times[which] / answer.scaling.over[which]
         self._scaled(value)
-        if self._is_float or self._scale is not None:
+        if self._is_float or self._factored or self._scale is not None:
             finite = np.isfinite(value)
             if not finite.all():
                 value[~finite] = _NOT_A_NUMBER
                 quality[~finite] = q.INVALID
+        if self._watched.size or self._factored:
+            self._mark(content.view(self._word), answer.scaling, value, quality)
+
+
+class _Codes(_Numbers):
+    """Integers that stand for texts. An unchanged number is not looked up again."""
+
+    def __init__(self, layouts: Sequence[Layout], start: int, at: int, factors: Sequence[Factor]) -> None:
+        super().__init__(layouts, start, at, factors)
+        self._last: list[tuple[int, float] | None] = [None] * len(layouts)
+
+    def decode(self, answer: _Answer, value: Values, quality: Qualities) -> None:
+        content = answer.raw[self._index]
+        for i, code in enumerate(self._fields(content).tolist()):
+            last = self._last[i]
+            if last is None or last[0] != code:
+                texts = self._layouts[i].texts or {}
+                last = self._last[i] = (code, answer.states(self.where.start + i, texts.get(code, str(code))))
+            value[i] = last[1]
+            if isnan(last[1]):
+                quality[i] = q.INVALID | q.OVERFLOW
+        self._mark(content.view(self._word), None, value, quality)
 
 
 class _Flags(_Part):
     """Registers that are true if not zero."""
 
-    def decode(self, raw: npt.NDArray[np.uint8], value: Values, quality: Qualities, states: States) -> None:
-        del quality, states
-        value[:] = raw.take(self._index).view(np.uint16) != 0
+    def decode(self, answer: _Answer, value: Values, quality: Qualities) -> None:
+        words = answer.raw[self._index].view(">u2")
+        value[:] = words != 0
         self._scaled(value)
+        self._mark(words, None, value, quality)
 
 
 class _Coils(_Part):
     """Coils and discrete inputs: eight to a byte, the lowest address in the lowest bit."""
 
-    def _indices(self, start: int) -> npt.NDArray[np.intp]:
+    def _indices(self, start: int) -> npt.NDArray[np.intp] | slice:
         return np.array([one.address - start for one in self._layouts], np.intp)
 
-    def decode(self, raw: npt.NDArray[np.uint8], value: Values, quality: Qualities, states: States) -> None:
-        del quality, states
-        value[:] = np.unpackbits(raw, bitorder="little").take(self._index)
+    def decode(self, answer: _Answer, value: Values, quality: Qualities) -> None:
+        del quality
+        value[:] = np.unpackbits(answer.raw, bitorder="little")[self._index]
         self._scaled(value)
 
 
 class _Texts(_Part):
     """Strings, as numbers in their points' tables of states. An unchanged string is not decoded again."""
 
-    def __init__(self, layouts: Sequence[Layout], start: int, at: int) -> None:
-        super().__init__(layouts, start, at)
+    def __init__(self, layouts: Sequence[Layout], start: int, at: int, factors: Sequence[Factor]) -> None:
+        super().__init__(layouts, start, at, factors)
         self._places = [np.array(one.byte_indices(start), np.intp) for one in layouts]
         self._last: list[tuple[bytes, float] | None] = [None] * len(layouts)
 
-    def decode(self, raw: npt.NDArray[np.uint8], value: Values, quality: Qualities, states: States) -> None:
+    def decode(self, answer: _Answer, value: Values, quality: Qualities) -> None:
         for i, place in enumerate(self._places):
-            content = raw.take(place).tobytes()
+            content = answer.raw.take(place).tobytes()
             last = self._last[i]
             if last is None or last[0] != content:
-                last = self._last[i] = (content, states(self.where.start + i, text_of(content)))
+                last = self._last[i] = (content, self._number(i, content, answer.states))
             value[i] = last[1]
             if isnan(last[1]):
-                quality[i] = q.INVALID | q.OVERFLOW
+                quality[i] = q.INVALID if self._layouts[i].absent and not text_of(content) else q.INVALID | q.OVERFLOW
+
+    def _number(self, i: int, content: bytes, states: States) -> float:
+        text = text_of(content)
+        return states(self.where.start + i, text) if text or not self._layouts[i].absent else _NOT_THERE
 
 
 def text_of(content: bytes) -> str:
@@ -230,44 +328,3 @@ def text_of(content: bytes) -> str:
         return content.decode().strip()
     except UnicodeDecodeError:
         return content.decode("latin-1").strip()
-
-
-def encode(layout: Layout, value: float | str) -> bytes:
-    """The bytes of a whole value as registers, or one byte 0 or 1 for a coil: the inverse of decoding.
-
-    Raises:
-        ValueError: if the value does not fit the type, or is only a part of its register.
-    """
-    if layout.table.is_bits:
-        return bytes([value != 0])
-    if layout.bits or layout.type in {ValueType.INT8, ValueType.UINT8}:
-        raise ValueError(f"{layout.table}:{layout.address} is only part of a register")
-    plain = _text(layout, value) if isinstance(value, str) else _number(layout, value)
-    out = bytearray(2 * layout.width)
-    for byte, i in zip(plain, layout.byte_indices(layout.address), strict=True):
-        out[i] = byte
-    return bytes(out)
-
-
-def _text(layout: Layout, value: str) -> bytes:
-    content = value.encode()
-    if layout.type is not ValueType.STRING or len(content) > 2 * layout.width:
-        raise ValueError(f"{value!r} does not fit a {layout.type} of {layout.width} registers")
-    return content.ljust(2 * layout.width, b"\0")
-
-
-def _number(layout: Layout, value: float) -> bytes:
-    if layout.type is ValueType.STRING:
-        raise ValueError("a string takes text")
-    dtype = np.dtype(_DTYPES[layout.type])
-    number = value  # an integer beyond 2**53 stays exact if nothing is to be computed
-    if (layout.scale, layout.offset) != (1.0, 0.0):
-        number = (value - layout.offset) / layout.scale
-    try:
-        plain: float = number if dtype.kind == "f" else round(number)
-        return struct.pack(f">{_STRUCT[dtype.str[1:]]}", plain)
-    except (struct.error, OverflowError, ValueError):
-        raise ValueError(f"{value} does not fit a {layout.type}") from None
-
-
-_STRUCT = {"u2": "H", "i2": "h", "u4": "I", "i4": "i", "u8": "Q", "i8": "q", "f2": "e", "f4": "f", "f8": "d"}

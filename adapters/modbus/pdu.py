@@ -4,9 +4,8 @@ A request PDU is a function code (1 byte) and its data; the answer repeats the f
 with the top bit set and an exception code behind it:
 
     read      01-04 | address 2 | count 2           ->  function | bytes 1 | data
-    write     05, 06 | address 2 | value 2          ->  the same again
-    write     10 | address 2 | count 2 | bytes 1 | data ->  10 | address 2 | count 2
 
+(Those that write are in :mod:`adapters.modbus.write_pdu`.)
 What a good answer begins with and how long it is, is known from the request. Everything else is named by
 a reason and never decoded: pymodbus itself does not compare an answer's length with what was asked.
 """
@@ -16,13 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pymodbus.pdu.bit_message import ReadCoilsRequest, ReadDiscreteInputsRequest, WriteSingleCoilRequest
-from pymodbus.pdu.register_message import (
-    ReadHoldingRegistersRequest,
-    ReadInputRegistersRequest,
-    WriteMultipleRegistersRequest,
-    WriteSingleRegisterRequest,
-)
+from pymodbus.pdu.bit_message import ReadCoilsRequest, ReadDiscreteInputsRequest
+from pymodbus.pdu.register_message import ReadHoldingRegistersRequest, ReadInputRegistersRequest
 
 from adapters.modbus.place import Table
 from gateway import quality as q
@@ -55,11 +49,13 @@ _REFERENCE = {Reason.ILLEGAL_FUNCTION, Reason.ILLEGAL_DATA_ADDRESS, Reason.ILLEG
 class AnswerError(PayloadError):
     """There is no usable answer; ``code`` says why, as samples carry it.
 
+    ``exception``: the code in the answer, if it was an exception.
     ``silent``: nothing came within the time, or a gateway says so of its target: the unit may be dead.
     """
 
-    def __init__(self, code: Reason, detail: str = "", *, silent: bool = False) -> None:
+    def __init__(self, code: Reason, detail: str = "", *, silent: bool = False, exception: int = 0) -> None:
         self.code = code
+        self.exception = exception
         self.silent = silent or code is Reason.GATEWAY_TARGET_FAILED
         super().__init__(code.text, detail)
 
@@ -82,6 +78,11 @@ class Request:
     head: bytes
     length: int
 
+    def length_of(self, start: bytes) -> int | None:
+        """How long the good answer is that begins so, or None while that cannot be told."""
+        del start
+        return self.length
+
     def data_of(self, answer: bytes) -> bytes:
         """The data of an answer's PDU, behind function code and byte count.
 
@@ -93,7 +94,7 @@ class Request:
         function = self.pdu[0]
         if len(answer) == 2 and answer[0] == function | 0x80:
             code = answer[1]
-            raise AnswerError(_EXCEPTIONS.get(code, Reason.OTHER_EXCEPTION), f"exception {code}")
+            raise AnswerError(_EXCEPTIONS.get(code, Reason.OTHER_EXCEPTION), f"exception {code}", exception=code)
         if answer[:1] != self.pdu[:1]:
             raise AnswerError(Reason.MALFORMED_ANSWER, f"function {answer[:1].hex()}, asked {function:02x}")
         raise AnswerError(Reason.MALFORMED_ANSWER, f"{len(answer)} bytes, expected {self.length}")
@@ -112,22 +113,3 @@ def read_request(unit: int, table: Table, address: int, count: int) -> Request:
     pdu = _pdu(_READS[table](address=address, count=count))
     size = (count + 7) // 8 if table.is_bits else 2 * count
     return Request(unit, pdu, bytes([pdu[0], size]), 2 + size)
-
-
-def write_request(unit: int, table: Table, address: int, data: bytes) -> Request:
-    """Write one coil (``data`` is one byte, 0 or 1) or the registers of ``data``.
-
-    Raises:
-        ValueError: if the table cannot be written, or not so much at once.
-    """
-    if table is Table.COIL:
-        pdu = _pdu(WriteSingleCoilRequest(address=address, bits=[bool(data[0])]))
-        return Request(unit, pdu, pdu, len(pdu))
-    if table is not Table.HOLDING:
-        raise ValueError(f"a {table} cannot be written")
-    registers = [int.from_bytes(data[i : i + 2], "big") for i in range(0, len(data), 2)]
-    if len(registers) == 1:
-        pdu = _pdu(WriteSingleRegisterRequest(address=address, registers=registers))
-        return Request(unit, pdu, pdu, len(pdu))
-    pdu = _pdu(WriteMultipleRegistersRequest(address=address, registers=registers))
-    return Request(unit, pdu, pdu[:5], 5)

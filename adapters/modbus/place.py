@@ -52,6 +52,23 @@ class ValueType(enum.StrEnum):
         return self.startswith("uint")
 
 
+DTYPES = {
+    ValueType.BOOL: ">u2",
+    ValueType.INT8: "i1",
+    ValueType.UINT8: "u1",
+    ValueType.INT16: ">i2",
+    ValueType.UINT16: ">u2",
+    ValueType.INT32: ">i4",
+    ValueType.UINT32: ">u4",
+    ValueType.INT64: ">i8",
+    ValueType.UINT64: ">u8",
+    ValueType.FLOAT16: ">f2",
+    ValueType.FLOAT32: ">f4",
+    ValueType.FLOAT64: ">f8",
+}
+"""The numpy type of a value whose bytes are in order, most significant first."""
+
+
 class Order(enum.StrEnum):
     """Order of the bytes on the wire; A is the most significant byte of a 32-bit value.
 

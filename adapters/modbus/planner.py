@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from adapters.modbus.place import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 MAX_BITS = 2000
 """Coils or discrete inputs of one read, by the standard."""
@@ -46,15 +46,20 @@ class Read:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a device bears, in registers; of bits 16 times as many. No read spans an address in ``cuts``."""
+    """What a device bears, in registers; of bits 16 times as many. No read spans an address in ``cuts``.
+
+    ``most`` holds what was learned of a table: addresses (registers or bits) that a read may ask for.
+    """
 
     max_registers: int = 125
     max_gap: int = 10
     cuts: Collection[tuple[Table, int]] = field(default=())
+    most: Mapping[Table, int] = field(default_factory=dict)
 
     def count(self, table: Table) -> int:
         """Addresses that one read may ask for."""
-        return min(self.max_registers * 16, MAX_BITS) if table.is_bits else self.max_registers
+        limit = min(self.max_registers * 16, MAX_BITS) if table.is_bits else self.max_registers
+        return min(limit, self.most.get(table) or limit)
 
     def gap(self, table: Table) -> int:
         """Addresses that no value needs and that may be read along, in one go."""

@@ -9,6 +9,7 @@ import time
 import pytest
 from pymodbus.simulator import DataType, SimData, SimDevice
 
+from adapters.base import WriteResult
 from gateway import quality as q
 from gateway.errors import LinkError, PayloadError
 from gateway.point import Kind
@@ -241,8 +242,10 @@ async def test_write_goes_through_the_same_connection(tcp_server):
         seen = len(ctx.frames)
         await ctx.until(lambda: len(ctx.frames) > seen + 2)
         assert [last(ctx, f"m/{n}")[1] for n in ("one", "two", "on")] == [-12.5, 6.25, 1.0]
-        for name, value in (("m/read", 1), ("m/one", 1e9), ("m/far", 1)):
+        for name, value in (("m/read", 1), ("m/one", 1e9)):
             with pytest.raises(PayloadError):
                 await adapter.write(name, value)
+        far = await adapter.write("m/far", 1)
+        assert (far.result, far.why) == (WriteResult.REFUSED, "illegal-data-address")
     with pytest.raises(LinkError):
         await adapter.write("m/one", 1)

@@ -80,7 +80,7 @@ async def test_after_a_search_every_read_works_and_nothing_there_is_given_up(the
     known = Holes()
     for _ in range(200):
         alive = [i for i in range(len(spans)) if i not in known.dead]
-        reads = plan([spans[i] for i in alive], Limits(125, 10, known.cuts))
+        reads = plan([spans[i] for i in alive], Limits(125, 10, known.cuts, {Table.INPUT: known.most}))
         failed = [read for read in reads if not works(read)]
         if not failed:
             break
@@ -92,8 +92,10 @@ async def test_after_a_search_every_read_works_and_nothing_there_is_given_up(the
         assert asked - before <= 32
         known.dead |= holes.dead
         known.cuts |= holes.cuts
+        known.most = holes.most or known.most
     else:
         raise AssertionError("the search does not end")
+    assert known.most in {0, longest}
     assert known.dead == {i for i, value in enumerate(there) if not value}
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,6 +58,48 @@ def test_no_plan_has_fewer_reads(values, most, gap, cuts):
         for i in read.members:
             assert read.address <= spans[i].address
             assert spans[i].end <= read.address + read.count
+
+
+def optimum(spans, limits):
+    """The least number of reads by dynamic programming over all ways to cut the sorted values into runs."""
+    best = [0]
+    for last in range(len(spans)):
+        options = []
+        for first in range(last, -1, -1):
+            run = spans[first : last + 1]
+            if allowed(spans, run, limits.max_registers, limits.max_gap, [cut for _, cut in limits.cuts]):
+                options.append(best[first] + 1)
+            elif run[-1].end - run[0].address > limits.max_registers:
+                break
+        best.append(min(options))
+    return best[-1]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_300_points_with_random_gaps_need_no_more_reads_than_the_optimum(seed):
+    chance = random.Random(seed)
+    spans, at = [], 0
+    for _ in range(300):
+        at += chance.choice([0, 0, 0, 1, 2, 5, 11, 30, chance.randrange(120)])
+        spans.append(Span(Table.HOLDING, at, chance.choice([1, 1, 2, 2, 4])))
+        at = spans[-1].end
+    holes = [(Table.HOLDING, spans[i].address) for i in chance.sample(range(300), seed % 7)]
+    limits = Limits(chance.choice([20, 50, 80, 125]), chance.choice([0, 4, 10, 40]), holes)
+    shuffled = chance.sample(spans, len(spans))
+    reads = plan(shuffled, limits)
+    assert len(reads) == optimum(spans, limits)
+    assert sorted(i for read in reads for i in read.members) == list(range(300))
+
+
+def test_learned_lengths_hold_for_their_table_only():
+    spans = [Span(table, i, 1) for table in (Table.HOLDING, Table.INPUT, Table.COIL) for i in range(100)]
+    limits = Limits(125, 10, most={Table.INPUT: 30, Table.COIL: 64})
+    assert [(read.table, read.count) for read in plan(spans, limits)] == [
+        (Table.COIL, 64),
+        (Table.COIL, 36),
+        *[(Table.INPUT, count) for count in (30, 30, 30, 10)],
+        (Table.HOLDING, 100),
+    ]
 
 
 @given(st.lists(st.integers(0, 65535), min_size=1, max_size=300, unique=True))
