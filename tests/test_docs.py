@@ -122,9 +122,12 @@ def test_verbs_and_options_exist(path):
     for command in commands(path):
         for verb, rest in re.findall(r"(?:^|[\s/(])onpath ([a-z][a-z-]*)([^&|>#]*)", command):
             assert verb in VERBS, f"`{command}`: no verb {verb}"
-            known = {
-                option for parameter in VERBS[verb].params for option in (*parameter.opts, *parameter.secondary_opts)
-            }
+            chosen = VERBS[verb]
+            if hasattr(chosen, "commands"):  # a group of verbs
+                sub = (rest.split() or [""])[0]
+                assert sub in {"", *chosen.commands}, f"`{command}`: {verb} has no verb {sub}"
+                chosen = chosen.commands.get(sub, chosen)
+            known = {option for parameter in chosen.params for option in (*parameter.opts, *parameter.secondary_opts)}
             for option in re.findall(r"(?<!\S)(--?[a-z][\w-]*)", rest):
                 assert option in known | {"--help"}, f"`{command}`: {verb} has no option {option}"
 

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
+from gateway.cli import modbus
 from gateway.errors import ConfigError, OnpathError
 
 app = typer.Typer(
@@ -22,6 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+app.add_typer(modbus.app)
 
 ConfigPath = Annotated[Path, typer.Option("-c", "--config", help="A YAML file, or a folder whose *.yaml are merged.")]
 StatePath = Annotated[

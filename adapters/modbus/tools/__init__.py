@@ -1,0 +1,1 @@
+"""What ``onpath modbus`` does, without the printing."""
