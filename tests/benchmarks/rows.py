@@ -82,6 +82,13 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     """Messages a second."""
     paced_messages: int = 20_000
     paced_rounds: int = 2
+    maps: int = 200
+    """Random register maps that are planned."""
+    fleet: int = 1_000
+    """Modbus devices, each with a connection of its own."""
+    fleet_s: float = 20.0
+    jitter_s: float = 30.0
+    """How long the periods of live units are watched, with dead ones beside them and without."""
     modbus_s: float = 2.0
     modbus_rounds: int = 4
     """More than elsewhere: two processes that wait for each other in turn are measured least evenly."""
@@ -115,6 +122,9 @@ QUICK = Sizes(
     paced_messages=10_000,
     paced_rounds=1,
     modbus_s=1.0,
+    fleet_s=5.0,
+    jitter_s=6.0,
+    maps=50,
     modbus_rounds=1,
     operator_rounds=3,
     each_operator=False,
@@ -132,6 +142,10 @@ TINY = msgspec.structs.replace(
     adapter_messages=500,
     paced_messages=500,
     modbus_s=0.1,
+    fleet=10,
+    fleet_s=0.2,
+    jitter_s=0.8,
+    maps=2,
     samples=20_000,
     operator_rounds=1,
     latency_rates=(800,),

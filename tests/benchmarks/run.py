@@ -16,7 +16,19 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.errors import OnpathError
-from tests.benchmarks import codec, footprint, latency, machine, modbus, mqtt, operators, store
+from tests.benchmarks import (
+    codec,
+    footprint,
+    latency,
+    machine,
+    modbus,
+    modbus_fleet,
+    modbus_isolation,
+    modbus_reads,
+    mqtt,
+    operators,
+    store,
+)
 from tests.benchmarks.rows import FULL, QUICK, Bench, Row, Sizes
 
 GROUPS: dict[str, Callable[[Bench], Awaitable[list[Row]]]] = {
@@ -25,6 +37,9 @@ GROUPS: dict[str, Callable[[Bench], Awaitable[list[Row]]]] = {
     "mqtt-paced": mqtt.paced,
     "mqtt-adapter": mqtt.adapter,
     "modbus": modbus.rows,
+    "modbus-reads": modbus_reads.rows,
+    "modbus-isolation": modbus_isolation.rows,
+    "modbus-fleet": modbus_fleet.rows,
     "pipeline": operators.pipeline,
     "operators": operators.each,
     "latency": latency.rows,
@@ -80,10 +95,16 @@ def table(rows: Sequence[Row], described: dict) -> Table:
 
 
 def chosen(wanted: Sequence[str], *, quick: bool) -> list[str]:
-    """Groups whose name begins like one that is wanted; all if none is."""
+    """Groups whose name begins like one that is wanted, or else that a wanted row belongs to; all if none is wanted."""
     if not wanted:
         return [name for name in GROUPS if not (quick and name in QUICK_LEAVES_OUT)]
-    return [name for name in GROUPS if any(name.startswith(one) or one.startswith(name) for one in wanted)]
+    exact = [one for one in wanted if any(name.startswith(one) for name in GROUPS)]
+    rest = [one for one in wanted if one not in exact]
+    return [
+        name
+        for name in GROUPS
+        if any(name.startswith(one) for one in exact) or any(one.startswith(name) for one in rest)
+    ]
 
 
 def main(arguments: Sequence[str]) -> int:
