@@ -198,7 +198,8 @@ class RtuFraming(Framing):
             pdu, behind = found
             self._buffer = b""
             request = self._done()
-            if self._find(behind, request) is not None:  # one of them is late, and nothing tells which
+            again = self._find(behind, request)
+            if again is not None and again[0] != pdu:  # one of them is late, and nothing tells which
                 self.late += 1
                 raise AnswerError(Reason.MALFORMED_ANSWER, "two answers to one request")
             return request.data_of(pdu)
