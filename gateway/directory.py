@@ -31,8 +31,7 @@ class Directory:
 
     def __init__(self, limit: int = 100_000) -> None:
         self.limit = limit
-        self.edition = 0
-        """See :class:`pipelines.base.Points`."""
+        self._history: list[int] = []
         self._points: list[Point] = []
         self._ids: dict[str, int] = {}
         self._states: dict[int, list[str]] = {}
@@ -43,6 +42,15 @@ class Directory:
 
     def __len__(self) -> int:
         return len(self._points)
+
+    @property
+    def edition(self) -> int:
+        """See :class:`pipelines.base.Points`."""
+        return len(self._history)
+
+    def changed_since(self, edition: int) -> set[int]:
+        """Points of which something else is known than in an earlier edition: facts, or one more text."""
+        return set(self._history[edition:])
 
     def point(self, point_id: int) -> Point:
         """What is known of a point."""
@@ -76,7 +84,7 @@ class Directory:
             return known
         else:
             self._points[known] = point
-            self.edition += 1
+            self._history.append(known)
         self._changed[known] = None
         return known
 
@@ -113,7 +121,7 @@ class Directory:
             texts.append(text)
             code = self._state_codes[point_id, text] = float(len(texts) - 1)
             self._changed[point_id] = None
-            self.edition += 1
+            self._history.append(point_id)
             return code
 
     def states(self, point_id: int) -> list[str] | None:

@@ -59,7 +59,9 @@ class FrameDecoder:
 
     def __init__(self, time: TimeFormat = TimeFormat.RFC3339) -> None:
         self._time = time
-        self._directories: dict[str, dict[int, Any]] = {}
+        self._directories: dict[str, tuple[str, dict[int, Any]]] = {}
+        """Base and points by hash, in whatever order a broker gives out what it retained."""
+        self._whole: dict[str, dict[int, Any]] = {}
 
     def decode(self, message: Any) -> dict[str, Any] | None:
         """One ``json`` record, or None for a directory message.
@@ -68,8 +70,9 @@ class FrameDecoder:
             PayloadError: it is no frame message, is damaged, or its directory never came.
         """
         match message:
-            case {"onpath": 1, "directory": str(name), "points": dict(points)}:
-                self._directories[name] = points
+            case {"onpath": 1, "directory": str(name), "base": str(base), "points": dict(points)}:
+                self._directories[name] = base, points
+                self._whole.clear()
                 return None
             case {"onpath": 1, "columns": bytes(raw), "directory": str(name)}:
                 return self._record(message) | {"samples": self._samples(columns.decode(raw), name)}
@@ -86,10 +89,21 @@ class FrameDecoder:
         except KeyError as error:
             raise PayloadError("bad-message", f"without {error}") from error
 
+    def _described(self, name: str) -> dict[int, Any]:
+        """All points that a directory and those it builds on describe; the newest word on each holds."""
+        if name not in self._whole:
+            chain: list[dict[int, Any]] = []
+            base = name
+            while base:
+                if base not in self._directories or len(chain) > len(self._directories):
+                    raise PayloadError("unknown-directory", f"directory {base} was not among the messages before")
+                base, points = self._directories[base]
+                chain.append(points)
+            self._whole[name] = {point: facts for points in reversed(chain) for point, facts in points.items()}
+        return self._whole[name]
+
     def _samples(self, frame: Frame, name: str) -> list[dict[str, Any]]:
-        described = self._directories.get(name)
-        if described is None:
-            raise PayloadError("unknown-directory", f"directory {name} was not among the messages before")
+        described = self._described(name)
         try:
             directory, ids = _directory(described, np.unique(frame.point).tolist())
         except (KeyError, TypeError, ValueError, TooManyPointsError) as error:

@@ -138,7 +138,7 @@ class Recorder:
         if self._config.format is Format.JSON:
             return encode_json(batch, ctx.gateway, ctx.directory, self._config.time) + b"\n"
         message, announced = self._frames.encode(batch)
-        return announced[1] + message if announced else message
+        return b"".join([*(directory for _, directory in announced), message])
 
 
 class FileUplink(Uplink):

@@ -11,7 +11,8 @@ has ``null`` and a ``reason``; a loss marker has no samples and ``"loss": {"from
 ``frame``, one msgpack map a batch: ``{"onpath": 1, "gateway", "epoch", "seq", "pipeline", "historical",
 "directory": <hash>, "columns": <bytes>}`` with columns as in gateway.wire.columns, or ``"loss"`` instead.
 Points go by number; the directory message of that hash gives each its name: ``{"onpath": 1, "directory":
-<hash>, "points": {id: {"name", "unit", "kind", "states"}}}``.
+<hash>, "base": <hash or "">, "points": {id: {"name", "unit", "kind", "states"}}}``: what that of ``base`` says,
+with these points added or said anew.
 """
 
 from __future__ import annotations
@@ -26,11 +27,15 @@ import numpy as np
 from gateway import quality
 from gateway.batch import Batch, Loss
 from gateway.directory import Directory
-from gateway.frame import Frame, Ids, Mask, Times
+from gateway.frame import Frame, Ids, Times
 from gateway.uplinks.config import TimeFormat
 from gateway.wire import columns
 
 WIRE_VERSION = 1
+PART = 4000
+"""Points a directory message describes, at most: stays below what brokers accept."""
+LONGEST_CHAIN = 64
+"""Directory messages that build on each other; then one begins anew."""
 
 
 def encode_json(batch: Batch, gateway: str, directory: Directory, time: TimeFormat) -> bytes:
@@ -100,20 +105,20 @@ def _loss(loss: Loss, time: TimeFormat) -> dict[str, Any]:
 
 
 class FrameEncoder:
-    """``frame`` messages of one link: knows which points the last directory message named."""
+    """``frame`` messages of one link: knows which points its directory messages have described."""
 
     def __init__(self, gateway: str, directory: Directory) -> None:
         self._gateway = gateway
         self._directory = directory
-        self._named: set[int] = set()
-        self._known: Mask = np.empty(0, np.bool_)
-        """By point id: whether the newest directory message describes the point as it is."""
         self._edition = directory.edition
         self._hash = ""
+        self._described = 0
+        """Ids below it stand in the directory messages of this chain."""
+        self._chain = 0
 
-    def encode(self, batch: Batch) -> tuple[bytes, tuple[str, bytes] | None]:
-        """The message, and (hash, directory message) if the other side must learn points first."""
-        announce = self._learn(batch.frame.point)
+    def encode(self, batch: Batch) -> tuple[bytes, list[tuple[str, bytes]]]:
+        """The message, and (hash, directory message) of each that the other side must have before it."""
+        announced = self._learn(batch.frame.point)
         record: dict[str, Any] = {
             "onpath": WIRE_VERSION,
             "gateway": self._gateway,
@@ -127,25 +132,28 @@ class FrameEncoder:
             record["loss"] = _loss(batch.loss, TimeFormat.NS)
         else:
             record["columns"] = batch.block or columns.encode(batch.frame)
-        return msgpack.packb(record), announce
+        return msgpack.packb(record), announced
 
-    def _learn(self, ids: Ids) -> tuple[str, bytes] | None:
-        """Describe points that are new, and all anew when the directory told something else of one."""
-        if self._edition != self._directory.edition:
-            self._edition = self._directory.edition
-            self._known[:] = False
-        self._known = _grown(self._known, len(self._directory))
-        if self._hash and self._known[ids].all():
-            return None
-        self._named.update(np.unique(ids).tolist())
-        self._known[list(self._named)] = True
-        body = msgpack.packb({point: self._describe(point) for point in sorted(self._named)})
-        name = hashlib.sha256(body).hexdigest()[:16]
-        if name == self._hash:
-            return None
-        self._hash = name
-        points = msgpack.unpackb(body, strict_map_key=False)
-        return name, msgpack.packb({"onpath": WIRE_VERSION, "directory": name, "points": points})
+    def _learn(self, ids: Ids) -> list[tuple[str, bytes]]:
+        """Describe all points that are new or changed once one of them is sent, in parts of a bounded size."""
+        changed = self._directory.changed_since(self._edition)
+        self._edition = self._directory.edition
+        changed = {point for point in changed if point < self._described}
+        if self._hash and not changed and (not len(ids) or int(ids.max()) < self._described):
+            return []
+        if self._chain >= LONGEST_CHAIN:
+            self._hash, self._described, self._chain, changed = "", 0, 0, set()
+        fresh = [*sorted(changed), *range(self._described, len(self._directory))]
+        self._described = len(self._directory)
+        return [self._announce(fresh[start : start + PART]) for start in range(0, len(fresh) or 1, PART)]
+
+    def _announce(self, points: list[int]) -> tuple[str, bytes]:
+        described = {point: self._describe(point) for point in points}
+        body = msgpack.packb([self._hash, described])
+        base, self._hash = self._hash, hashlib.sha256(body).hexdigest()[:16]
+        self._chain += 1
+        record = {"onpath": WIRE_VERSION, "directory": self._hash, "base": base, "points": described}
+        return self._hash, msgpack.packb(record)
 
     def _describe(self, point: int) -> dict[str, Any]:
         known = self._directory.point(point)
@@ -153,7 +161,3 @@ class FrameEncoder:
         if texts := self._directory.states(point):
             described["states"] = list(texts)
         return described
-
-
-def _grown(mask: Mask, size: int) -> Mask:
-    return mask if size <= len(mask) else np.concatenate([mask, np.zeros(size, np.bool_)])

@@ -91,9 +91,9 @@ class _Link:
                 batch = await self._ctx.next()
                 topic = self._topic(batch)
                 payload, announced = self._encode(batch, topic)
-                if announced:
+                for name, directory in announced:
                     # Waited for: whoever reads the batch must be able to find the names
-                    await self._publish(f"{topic}/directory/{announced[0]}", announced[1], retain=True)
+                    await self._publish(f"{topic}/directory/{name}", directory, retain=True)
                 tasks.create_task(self._send(batch, topic, payload), name=f"uplink {self._ctx.name} send")
 
     async def _watch(self) -> None:
@@ -104,13 +104,13 @@ class _Link:
     def _topic(self, batch: Batch) -> str:
         return self._config.topic.format(gateway=self._ctx.gateway, pipeline=batch.pipeline, uplink=self._ctx.name)
 
-    def _encode(self, batch: Batch, topic: str) -> tuple[bytes, tuple[str, bytes] | None]:
+    def _encode(self, batch: Batch, topic: str) -> tuple[bytes, list[tuple[str, bytes]]]:
         ctx = self._ctx
         if self._config.format is Format.FRAME:
             if topic not in self._frames:
                 self._frames[topic] = FrameEncoder(ctx.gateway, ctx.directory)
             return self._frames[topic].encode(batch)
-        return encode_json(batch, ctx.gateway, ctx.directory, self._config.time), None
+        return encode_json(batch, ctx.gateway, ctx.directory, self._config.time), []
 
     async def _send(self, batch: Batch, topic: str, payload: bytes) -> None:
         await self._publish(topic, payload)

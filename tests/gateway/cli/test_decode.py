@@ -18,7 +18,7 @@ def stream(*batches: Batch) -> bytes:
     out = b""
     for batch in batches:
         message, announced = encoder.encode(batch)
-        out += (announced[1] if announced else b"") + message
+        out += b"".join(directory for _, directory in announced) + message
     return out
 
 

@@ -127,7 +127,7 @@ async def test_a_file_of_something_else_is_not_cut(ctx, tmp_path):
     path = tmp_path / "out.frames"
     path.write_bytes(b"\xc1 something else")
     await send(ctx, FileUplinkConfig(path=str(path), format=Format.FRAME), [sample(1)])
-    assert path.read_bytes().startswith(b"\xc1 something else\x83")
+    assert path.read_bytes().startswith(b"\xc1 something else\x84")
 
 
 async def test_every_file_of_frames_names_its_points_itself(ctx, tmp_path):

@@ -21,6 +21,7 @@ from gateway.errors import PayloadError
 from gateway.frame import EMPTY, Frame, by_point
 from gateway.point import Kind, Point
 from gateway.quality import Reason, no_value
+from gateway.uplinks import formats
 from gateway.uplinks.config import TimeFormat
 from gateway.uplinks.decode import FrameDecoder, messages
 from gateway.uplinks.formats import FrameEncoder, encode_json
@@ -107,7 +108,7 @@ def test_frame_messages_tell_the_same_as_json(found, how):
     stream = b""
     for batch in found:
         message, announced = sender.encode(batch)
-        stream += (announced[1] if announced else b"") + message
+        stream += b"".join(directory for _, directory in announced) + message
     records = [record for message in messages(io.BytesIO(stream)) if (record := receiver.decode(message))]
     ordered = []
     for batch in found:
@@ -120,27 +121,53 @@ def one(point: int, value: float = 1.0) -> Batch:
     return Batch(1, "p", 0, Frame.of([point], 1, [value]))
 
 
-def test_points_are_announced_once_and_again_when_something_is_new():
+def announced_by(sender: FrameEncoder, batch: Batch) -> list[dict]:
+    """The directory messages that go before a batch."""
+    return [msgpack.unpackb(raw, strict_map_key=False) for _, raw in sender.encode(batch)[1]]
+
+
+def test_points_are_announced_once_and_only_what_is_new_or_changed():
     directory = directory_with_states()
     sender = FrameEncoder("g", directory)
-    _, first = sender.encode(one(0))
-    assert first
-    assert sender.encode(one(0))[1] is None
-    _, second = sender.encode(one(1))
-    assert second[0] != first[0]
-    assert set(msgpack.unpackb(second[1], strict_map_key=False)["points"]) == {0, 1}
-    assert sender.encode(one(0))[1] is None
+    (first,) = announced_by(sender, one(0))
+    assert first["base"] == ""
+    assert set(first["points"]) == {0, 1, 2}
+    assert announced_by(sender, one(1)) == []
+    fresh = directory.add(Point(name="late"))
+    assert announced_by(sender, one(0)) == [], "nobody has sent it yet"
+    (second,) = announced_by(sender, one(fresh))
+    assert second["base"] == first["directory"]
+    assert set(second["points"]) == {fresh}
     directory.state(1, "tripped")
-    _, third = sender.encode(one(1, 3.0))
-    assert msgpack.unpackb(third[1], strict_map_key=False)["points"][1]["states"] == [*TEXTS, "tripped"]
+    (third,) = announced_by(sender, one(1, 3.0))
+    assert third["points"] == {1: third["points"][1]}
+    assert third["points"][1]["states"] == [*TEXTS, "tripped"]
     directory.add(Point(name="m1/voltage", unit="kV"))
-    assert sender.encode(one(0))[1]
-    _, again = FrameEncoder("g", directory).encode(one(0))
-    assert again[0] not in {first[0], second[0], third[0]}
+    (fourth,) = announced_by(sender, one(2))
+    assert [facts["unit"] for facts in fourth["points"].values()] == ["kV"]
+
+
+def test_many_points_come_in_parts_and_a_chain_begins_anew(monkeypatch):
+    monkeypatch.setattr(formats, "PART", 10)
+    monkeypatch.setattr(formats, "LONGEST_CHAIN", 5)
+    directory = Directory()
+    for n in range(25):
+        directory.add(Point(name=f"p{n}"))
+    sender, receiver = FrameEncoder("g", directory), FrameDecoder()
+    stream = [sender.encode(one(24))]
+    stream += [sender.encode(one(directory.add(Point(name=f"p{n}")))) for n in range(25, 40)]
+    assert len(stream[0][1]) == 3
+    bases = [msgpack.unpackb(raw, strict_map_key=False)["base"] for _, more in stream for _, raw in more]
+    assert bases.count("") > 2
+    directories = [raw for _, more in stream for _, raw in more]
+    for raw in reversed(directories):  # a broker gives out what it retained in any order
+        receiver.decode(msgpack.unpackb(raw, strict_map_key=False))
+    names = [receiver.decode(msgpack.unpackb(message))["samples"][0]["point"] for message, _ in stream]
+    assert names == [f"p{n}" for n in range(24, 40)]
 
 
 def test_the_name_of_a_directory_is_its_content():
-    names = {FrameEncoder(gateway, DIRECTORY).encode(one(0))[1][0] for gateway in ("a", "b")}
+    names = {FrameEncoder(gateway, DIRECTORY).encode(one(0))[1][0][0] for gateway in ("a", "b")}
     assert len(names) == 1
 
 
@@ -157,7 +184,7 @@ def test_the_name_of_a_directory_is_its_content():
 )
 def test_messages_that_are_none(change, reason):
     sender, receiver = encoder(), FrameDecoder()
-    raw, (_, directory) = sender.encode(one(0))
+    raw, ((_, directory),) = sender.encode(one(0))
     receiver.decode(msgpack.unpackb(directory, strict_map_key=False))
     with pytest.raises(PayloadError) as caught:
         receiver.decode(msgpack.unpackb(raw) | change)
@@ -166,7 +193,7 @@ def test_messages_that_are_none(change, reason):
 
 @pytest.mark.parametrize("field", ["gateway", "epoch", "seq", "pipeline", "historical"])
 def test_a_record_needs_its_whole_id(field):
-    raw, (_, directory) = encoder().encode(one(0))
+    raw, ((_, directory),) = encoder().encode(one(0))
     receiver = FrameDecoder()
     receiver.decode(msgpack.unpackb(directory, strict_map_key=False))
     message = msgpack.unpackb(raw)
@@ -187,18 +214,18 @@ def described(**change):
     ],
 )  # fmt: skip
 def test_directories_that_are_none(points):
-    raw, (name, _) = encoder().encode(one(0))
+    raw, ((name, _),) = encoder().encode(one(0))
     receiver = FrameDecoder()
-    receiver.decode({"onpath": 1, "directory": name, "points": points})
+    receiver.decode({"onpath": 1, "directory": name, "base": "", "points": points})
     with pytest.raises(PayloadError, match="bad-directory"):
         receiver.decode(msgpack.unpackb(raw))
 
 
 def test_two_points_of_one_name_are_a_bad_directory():
     facts = {"name": "x", "unit": "", "kind": "gauge"}
-    raw, (name, _) = encoder().encode(Batch(1, "p", 0, Frame.of([0, 2], 1, [1.0, 2.0])))
+    raw, ((name, _),) = encoder().encode(Batch(1, "p", 0, Frame.of([0, 2], 1, [1.0, 2.0])))
     receiver = FrameDecoder()
-    receiver.decode({"onpath": 1, "directory": name, "points": {0: facts, 2: facts}})
+    receiver.decode({"onpath": 1, "directory": name, "base": "", "points": {0: facts, 2: facts}})
     samples = receiver.decode(msgpack.unpackb(raw))["samples"]
     assert [sample["value"] for sample in samples] == [1.0, 2.0]
 
@@ -239,7 +266,7 @@ def test_any_stream_gives_messages_or_a_named_error(raw):
 @given(st.data())
 @settings(max_examples=200)
 def test_any_flipped_bit_gives_messages_or_a_named_error(data):
-    message, (_, directory) = encoder().encode(one(1, 2.0))
+    message, ((_, directory),) = encoder().encode(one(1, 2.0))
     raw = bytearray(directory + message)
     raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     read_all(bytes(raw))
@@ -252,7 +279,7 @@ def test_streams_that_are_none(raw):
 
 
 def test_a_stream_cut_short_is_told_on_a_pipe_too():
-    message, (_, directory) = encoder().encode(one(0))
+    message, ((_, directory),) = encoder().encode(one(0))
     reader, writer = os.pipe()
     os.write(writer, directory + message[:-1])
     os.close(writer)
