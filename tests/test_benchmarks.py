@@ -15,7 +15,7 @@ ROWS = {
     "mqtt-qos1": {"mqtt-qos1"},
     "mqtt-paced": {"mqtt-qos0-paced", "mqtt-qos1-paced"},
     "mqtt-adapter": {"mqtt-adapter-qos0", "mqtt-adapter-qos1"},
-    "modbus": {"modbus-uint16", "modbus-float32"},
+    "modbus": {"modbus-uint16", "modbus-float32", "modbus-adapter-uint16", "modbus-adapter-float32"},
     "modbus-reads": {"modbus-reads"},
     "modbus-isolation": {"modbus-isolation"},
     "modbus-fleet": {"modbus-fleet"},

@@ -22,7 +22,7 @@ from tests.support.build import directory_of
 
 STEPS = {"day": 96, "week": 7 * 96}
 """Of 15 minutes."""
-LEVEL = 9
+LEVEL = 3
 """Of zstd, as the uplinks use it."""
 
 

@@ -11,6 +11,7 @@ from tests.benchmarks.child import Child
 from tests.benchmarks.rows import Bench, Row, costs
 
 MOST = 1.5
+ALONE = 1.3
 A_READ = {"uint16": 125, "float32": 124}
 """Registers a read: what the protocol allows, a float32 whole."""
 UPLINK = """
@@ -64,6 +65,14 @@ async def bare(meters: Child, port: int, devices: int, registers: int, kind: str
     return found
 
 
+async def alone(meters: Child, port: int, devices: int, profiles: Path, seconds: float):
+    async with Child("adapter_poller", port, devices, profiles) as client:
+        await client.hears("polling")
+        found = await rate(meters, lambda: client.cpu_s, seconds)
+        client.tell("stop")
+    return found
+
+
 async def gatewayed(folder: Path, meters: Child, port: int, devices: int, profiles: Path, seconds: float):
     config = adapter(port, profiles, devices, "1ms") + gateway.REDUCE + UPLINK.format(path=folder / "up")
     async with gateway.running(folder, config) as daemon:
@@ -74,22 +83,31 @@ async def gatewayed(folder: Path, meters: Child, port: int, devices: int, profil
     return *found, status["pipelines"]["live"]
 
 
-async def compared(bench: Bench, kind: str) -> Row:
-    """The daemon and the bare client in turn, against the same meters."""
+async def compared(bench: Bench, kind: str) -> list[Row]:
+    """The daemon, the adapter alone and the bare client in turn, against the same meters."""
     sizes = bench.sizes
     registers = sizes.registers // A_READ[kind] * A_READ[kind] or sizes.registers
     profile(bench.folder / kind, kind, registers)
-    ours, plain = [], []
+    ours, plain, single = [], [], []
     async with Child("meters", kind, registers) as meters:
         (port,) = await meters.hears("listening")
         for number in range(sizes.modbus_rounds):
             plain.append(await bare(meters, int(port), sizes.devices, registers, kind, sizes.modbus_s))
+            single.append(await alone(meters, int(port), sizes.devices, bench.folder / kind, sizes.modbus_s))
             folder = bench.folder / f"{kind}-{number}"
             ours.append(await gatewayed(folder, meters, int(port), sizes.devices, bench.folder / kind, sizes.modbus_s))
     best = min(ours, key=lambda run: run[0])
     live = best[2]
     kept = live["out"] / max(1, live["in"])
-    return costs(
+    adapter_only = costs(
+        f"modbus-adapter-{kind}",
+        [run[0] for run in single],
+        [run[0] for run in plain],
+        "ns/register",
+        ALONE,
+        notes="decoded into columns, nothing behind it",
+    )
+    whole = costs(
         f"modbus-{kind}",
         [run[0] for run in ours],
         [run[0] for run in plain],
@@ -104,8 +122,9 @@ async def compared(bench: Bench, kind: str) -> Row:
             "kept": round(kept, 4),
         },
     )
+    return [whole, adapter_only]
 
 
 async def rows(bench: Bench) -> list[Row]:
     """A value a register, the heavier case, and a value in two, which meters do."""
-    return [await compared(bench, kind) for kind in A_READ]
+    return [row for kind in A_READ for row in await compared(bench, kind)]
