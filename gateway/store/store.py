@@ -62,11 +62,10 @@ class Store:
         self.folder = folder
         self.config = config
         self._db = open_database(folder, now_ns)
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._db.close)
             self._load()
-        except BaseException:
-            self._db.close()
-            raise
+            undo.pop_all()
 
     def _load(self) -> None:
         config = self.config
@@ -204,11 +203,11 @@ def with_store(folder: Path, config: StoreConfig, now_ns: int, use: Callable[[St
 
 def _used(folder: Path, config: StoreConfig, now_ns: int, use: Callable[[Store], T]) -> T:
     store = Store(folder, config, now_ns)
-    try:
-        return use(store)
-    except BaseException:
-        store.close()
-        raise
+    with contextlib.ExitStack() as undo:
+        undo.callback(store.close)
+        used = use(store)
+        undo.pop_all()
+    return used
 
 
 def _damaged(folder: Path, error: Exception) -> bool:
