@@ -19,14 +19,19 @@ UNITS = 30
 DEAD = frozenset({3, 4, 11, 20, 30})
 
 
-def jitter(ctx, units):
-    """Of all periods of the units: the 90th percentile of the difference to the one asked for, in seconds.
-
-    Not the 99th: of some 250 periods that is two, which one hiccup of a busy machine decides. The benchmark
-    modbus-isolation measures that, for longer and with the breaker's own settings.
-    """
+def jitter_p99(ctx, units):
+    """Of all periods of the units: the 99th percentile of the difference to the one asked for, in seconds."""
     gaps = [np.diff([time for time, _, _ in ctx.samples(f"m{unit}/a")]) / 1e9 for unit in units]
-    return float(np.quantile(np.abs(np.concatenate(gaps) - PERIOD_S), 0.9))
+    return float(np.quantile(np.abs(np.concatenate(gaps) - PERIOD_S), 0.99))
+
+
+async def beats(stalls):
+    """How late the event loop itself is, in seconds: a busy machine's part in what is measured beside it."""
+    loop = asyncio.get_running_loop()
+    while True:
+        began = loop.time()
+        await asyncio.sleep(0.005)
+        stalls.append(loop.time() - began - 0.005)
 
 
 async def polled(dead):
@@ -55,12 +60,16 @@ async def test_thirty_units_five_of_them_dead(monkeypatch):
     monkeypatch.setattr("adapters.modbus.breaker.SHARE", 0.1)  # and ten times as often as they would
     alive = [unit for unit in range(1, UNITS + 1) if unit not in DEAD]
     clean, none, _ = await polled(frozenset())
+    stalls = []
+    beating = asyncio.create_task(beats(stalls))
     ctx, probes, missed = await polled(DEAD)
+    beating.cancel()
+    stall = max(stalls)
     assert none == 0
     assert probes > 0
-    assert jitter(ctx, alive) <= 1.1 * jitter(clean, alive) + PERIOD_S / 2
-    # One stall of the machine costs each of them one; without isolation they would miss most of their ten
-    assert sum(missed[unit - 1] for unit in alive) <= len(alive)
+    assert jitter_p99(ctx, alive) <= 1.1 * jitter_p99(clean, alive) + PERIOD_S / 4 + stall
+    spared = len(alive) if stall > PERIOD_S / 2 else 2  # a stall of the loop costs each of them a period
+    assert sum(missed[unit - 1] for unit in alive) <= spared, "without isolation each period would be missed"
     counts = [len(ctx.samples(f"m{unit}/a")) for unit in alive]
     assert max(counts) - min(counts) <= 2
     assert all(values_of(ctx, f"m{unit}/a") == {7.0} for unit in alive)
