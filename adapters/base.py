@@ -12,9 +12,11 @@ import enum
 import logging
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 import msgspec
+
+from gateway.units import Duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from gateway.finding import Finding
     from gateway.frame import Frame, Mask
     from gateway.point import Point
 
@@ -31,6 +34,12 @@ Tokens: TypeAlias = "npt.NDArray[np.uint64]"
 
 class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
     """Base of every adapter's options. A subclass repeats ``frozen=True, kw_only=True`` and sets ``tag``."""
+
+    stale_after: Duration | None = None
+    """A device of which nothing valid was heard for so long is stale: its points become invalid with the
+    reason ``stale``, and one log line says so. Left out: three times the period at which it is asked or has
+    promised to speak; where nobody knows that, ten times the longest of its last gaps, and 60 s at least. ``0``
+    turns it off."""
 
     def create(self) -> Adapter:
         """The adapter for these options. Imports its module here, so that unused protocols cost nothing."""
@@ -107,6 +116,53 @@ class Context(Protocol):
     def link(self, device: str, *, up: bool, detail: str = "") -> None:
         """Say that a link (``""`` is the adapter's own, else a device's) is up or down; logs changes only."""
 
+    def expect(self, device: str, period_s: float) -> None:
+        """Say how often a device is asked or has promised to speak; 0: nothing is known of that any more.
+
+        A device that is silent beyond it becomes stale (:mod:`gateway.liveness`), whatever its protocol. One
+        whose link the adapter has said to be down is left alone, for its points are bad already.
+        """
+
+    def reject(self, reason: str, where: str, payload: bytes = b"", detail: str = "") -> None:
+        """Count a wire unit that cannot be used, and keep it a while for ``onpath tap --rejected``.
+
+        ``reason`` is a short, countable word; ``where`` the topic, path or register it came by.
+        """
+
+    def found(self, finding: Finding) -> None:
+        """Say that something is there which is not configured; saying it again costs nothing."""
+
+    def view(self, globs: Sequence[str]) -> View:
+        """The gateway's latest values of the points that fit, of this adapter and all others."""
+
+
+class Latest(NamedTuple):
+    """The latest sample of a point, by the time of its source."""
+
+    name: str
+    unit: str
+    time_ns: int
+    value: float
+    quality: int
+    text: str | None
+    """What the value stands for, if the point is a state."""
+
+
+class View(Protocol):
+    """The latest values of a selection of points. Only what is on disk is seen."""
+
+    def rows(self) -> list[Latest]:
+        """All that have a value, by name."""
+
+    def get(self, name: str) -> Latest | None:
+        """That of one point; None if it has none yet or is not part of the selection."""
+
+    async def changed(self) -> set[str]:
+        """Wait until points have news; their names. What happens meanwhile is joined for the next call."""
+
+    def close(self) -> None:
+        """Stop following; a view that nobody closes costs a little with each commit."""
+
 
 class Stats:
     """What one adapter counts, in the same words for all of them."""
@@ -180,6 +236,15 @@ class Adapter(abc.ABC):
         Raises:
             LinkError: the link is gone or cannot be made; the supervisor calls ``run`` again later.
         """
+
+    async def reconfigure(self, config: AdapterConfig) -> bool:
+        """Go on with other options without giving up the link; whether that was possible.
+
+        Called while ``run`` is active. An adapter that returns False is left as it was, stopped, and started
+        with the new options. The default does just that.
+        """
+        del config
+        return False
 
     async def write(self, point: str, value: float | str) -> Written:
         """Write a value to a device, once: the contract of the command path, never part of telemetry.

@@ -46,6 +46,8 @@ class PointOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The smallest step of the value; makes sums exact integers."""
     merge: Merge = Merge.LAST
     """How two values for the same time combine: ``last``, ``add``, ``min`` or ``max``."""
+    labels: dict[str, str] = {}
+    """Facts for grouping and selecting, such as ``{phase: L1, feeder: north}``."""
 
     def __post_init__(self) -> None:
         if self.limits is not None and self.limits[0] >= self.limits[1]:
@@ -61,6 +63,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     limits: tuple[float, float] | None = None
     resolution: float | None = None
     merge: Merge = Merge.LAST
+    labels: dict[str, str] = {}
 
     @classmethod
     def of(cls, name: str, options: PointOptions) -> Point:
@@ -72,6 +75,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
             limits=options.limits,
             resolution=options.resolution,
             merge=options.merge,
+            labels=options.labels,
         )
 
 

@@ -9,9 +9,10 @@ from aiocoap import error
 
 from adapters.base import Adapter, Context
 from adapters.coap.client import Device
-from adapters.coap.config import CoapConfig, ServeOptions
+from adapters.coap.config import CoapConfig
 from adapters.coap.outbox import Outbox
 from adapters.coap.points import PointTable
+from adapters.coap.serve_options import ServeOptions
 from adapters.coap.server import PushSite, listen
 from adapters.coap.transport import client_context
 from gateway.errors import LinkError

@@ -10,7 +10,7 @@ from typing import Any
 from aiocoap import Context as CoapContext
 
 from adapters.base import Context
-from adapters.coap.config import DeviceOptions, resource_options
+from adapters.coap.device_options import DeviceOptions, resource_options
 from adapters.coap.exchange import Endpoint, ExchangeError, no_answer
 from adapters.coap.observation import Observation
 from adapters.coap.outbox import Outbox

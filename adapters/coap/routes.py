@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from adapters.coap.config import ServedOptions, ValueOptions
+from adapters.coap.serve_options import ServedOptions
+from adapters.coap.value_options import ValueOptions
 from adapters.payloads.formats import encoding_of
 from adapters.payloads.readings import Clock, Place, Reading, read
 from gateway.point import PointOptions

@@ -12,9 +12,9 @@ from aiocoap.util.linkformat import Link, LinkFormat
 
 from adapters.base import Context, Stats
 from adapters.coap.blocks import Assembly, Block, BusyError, IncompleteError, TooLargeError
-from adapters.coap.config import ServeOptions, listen_address
 from adapters.coap.points import PointTable
 from adapters.coap.routes import Target, compile_routes, find
+from adapters.coap.serve_options import ServeOptions, listen_address
 from adapters.coap.transport import server_context
 from gateway.errors import PayloadError, StoreError, TooManyPointsError
 from gateway.frame import Frame

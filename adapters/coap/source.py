@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adapters.coap.config import ResourceOptions
+from adapters.coap.device_options import ResourceOptions
 from adapters.payloads.formats import Format, encoding_of
 from adapters.payloads.readings import Clock, Place, Reading, read
 

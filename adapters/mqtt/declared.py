@@ -20,7 +20,7 @@ from gateway.point import Kind
 
 if TYPE_CHECKING:
     from adapters.base import Points
-    from adapters.mqtt.config import Subscribe
+    from adapters.mqtt.subscribe import Subscribe
 
 Row = tuple[Any, ...]
 """One message: a value a point, and last, if the payload has a source time, that as it was decoded."""

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from adapters.mqtt.config import Payload
 from adapters.mqtt.declared import DeclaredJson
 from adapters.mqtt.plain import DiscoveredJson, PlainText
 from adapters.mqtt.plans import IGNORED, Plan
+from adapters.mqtt.subscribe import Payload
 from adapters.mqtt.topics import Pattern, parse
 from gateway.errors import PayloadError
 from gateway.frame import EMPTY, Frame, Index, Mask, Times, concat
 
 if TYPE_CHECKING:
     from adapters.base import Points
-    from adapters.mqtt.config import MqttConfig, Subscribe
+    from adapters.mqtt.config import MqttConfig
+    from adapters.mqtt.subscribe import Subscribe
     from adapters.mqtt.wire import Batch
 
 MAX_TOPICS: Final = 100_000

@@ -19,7 +19,7 @@ from gateway.point import Kind, PointOptions
 
 if TYPE_CHECKING:
     from adapters.base import Points
-    from adapters.mqtt.config import Subscribe
+    from adapters.mqtt.subscribe import Subscribe
 
 MAX_KEYS: Final = 4096
 """Members remembered for one topic."""

@@ -22,7 +22,7 @@ from gateway.point import Point, PointOptions
 
 if TYPE_CHECKING:
     from adapters.base import Points
-    from adapters.mqtt.config import Subscribe
+    from adapters.mqtt.subscribe import Subscribe
 
 NAME = re.compile(r"[A-Za-z0-9_.\-]{1,128}\Z")
 MAX_TEXT: Final = 256

@@ -9,7 +9,9 @@ from contextlib import asynccontextmanager
 
 from adapters.base import Stats
 from gateway.directory import Directory
+from gateway.finding import Finding
 from gateway.frame import Frame, concat
+from gateway.latest import LatestValues
 from gateway.store.tokens import RecentTokens
 
 
@@ -43,6 +45,11 @@ class RecordingContext:
         self.memory: dict[str, bytes] = {}
         self.recent = RecentTokens({})
         """Unlike the gateway's, known from the moment of emitting."""
+        self.expected: dict[str, float] = {}
+        self.rejected: list[tuple[str, str, bytes, str]] = []
+        """(reason, where, payload, detail)."""
+        self.findings: list[Finding] = []
+        self.latest = LatestValues(self.points)
         self._news = asyncio.Event()
 
     def now_ns(self) -> int:
@@ -53,6 +60,7 @@ class RecordingContext:
         if tokens is not None:
             self.recent.add(self.name, tokens)
         self.stats.samples += len(frame)
+        self.latest.take(frame)
         receipt = RecordedReceipt(held=self.hold)
         self.receipts.append(receipt)
         self._news.set()
@@ -70,6 +78,21 @@ class RecordingContext:
     def link(self, device: str, *, up: bool, detail: str = "") -> None:
         self.links.append((device, up, detail))
         self._news.set()
+
+    def expect(self, device: str, period_s: float) -> None:
+        self.expected[device] = period_s
+
+    def reject(self, reason: str, where: str, payload: bytes = b"", detail: str = "") -> None:
+        self.stats.reasons[reason] += 1
+        self.rejected.append((reason, where, payload, detail))
+        self._news.set()
+
+    def found(self, finding: Finding) -> None:
+        self.findings.append(finding)
+        self._news.set()
+
+    def view(self, globs):
+        return self.latest.view(globs)
 
     @property
     def frame(self) -> Frame:

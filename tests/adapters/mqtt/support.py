@@ -5,7 +5,8 @@ from __future__ import annotations
 import aiomqtt
 import msgspec
 
-from adapters.mqtt.config import MqttConfig, Subscribe
+from adapters.mqtt.config import MqttConfig
+from adapters.mqtt.subscribe import Subscribe
 from adapters.mqtt.wire import Batch
 from gateway.units import decode_quantity
 

@@ -1,0 +1,95 @@
+"""Options of the devices that the gateway asks. Light."""
+
+from __future__ import annotations
+
+from urllib.parse import SplitResult, urlsplit
+
+import msgspec
+
+from adapters.coap.value_options import ValueOptions, check_path
+from adapters.payloads.formats import Format
+from gateway.errors import FieldError
+from gateway.point import Name
+from gateway.units import Duration
+
+
+class ResourceOptions(ValueOptions, frozen=True, kw_only=True):
+    """One resource of a device and the point that it becomes."""
+
+    path: str = ""
+    """Path of the resource on the device, such as ``/hum``; a query may follow: ``/time?ticks``."""
+    payload: Format = Format.AUTO
+    """How payloads are read: ``text``, ``json``, ``cbor``, ``senml``, or ``auto`` by their Content-Format.
+    A ``senml`` resource without ``value`` becomes one point for each name in its packs."""
+    base_names: bool = False
+    """Whether points named by SenML records keep the base name (``bn``), which is the device's own name
+    for itself. Without it a pack of several base names is refused."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_path("path", self.path)
+
+
+Resource = str | ResourceOptions
+
+
+class DeviceOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One CoAP server that the gateway asks."""
+
+    url: str = ""
+    """Where the device is: ``coap://10.0.0.9`` or ``coap://[fe80::1%eth0]:5683``."""
+    every: Duration = Duration(30)
+    """Period of the ``poll`` resources, and of those observed ones that the device does not let itself be
+    observed."""
+    refresh: Duration = Duration(600)
+    """An observation without news is registered anew when its Max-Age has passed (60 s unless the device
+    says otherwise), and after this time at the latest: a device that restarted has forgotten it."""
+    timeout: Duration = Duration(10)
+    """How long to wait for an answer, retransmissions included (RFC 7252 sends again after 2 to 3 s, 6 s
+    and 14 s)."""
+    observe: dict[Name, Resource] = {}
+    """Resources to be told of when they change (RFC 7641), by point name."""
+    poll: dict[Name, Resource] = {}
+    """Resources to read once a period, by point name."""
+
+    def __post_init__(self) -> None:
+        check_url(self.url)
+        if self.every <= 0:
+            raise FieldError("every", "must be more than 0")
+        if self.refresh <= 0:
+            raise FieldError("refresh", "must be more than 0")
+        if self.timeout <= 0:
+            raise FieldError("timeout", "must be more than 0")
+        if not self.observe and not self.poll:
+            raise FieldError("observe", "nothing to observe and nothing to poll")
+        for key, resources in (("observe", self.observe), ("poll", self.poll)):
+            for name, resource in resources.items():
+                if isinstance(resource, str):
+                    check_path((key, name), resource)
+        for name in self.observe.keys() & self.poll.keys():
+            raise FieldError(("poll", name), "is observed already; a point has one source")
+
+
+def resource_options(resource: Resource) -> ResourceOptions:
+    """A plain path is short for a resource with nothing else said of it."""
+    return ResourceOptions(path=resource) if isinstance(resource, str) else resource
+
+
+def check_url(url: str) -> SplitResult:
+    """The parts of a device's URL.
+
+    Raises:
+        FieldError: if it is not a ``coap://`` URL of a host.
+    """
+    try:
+        parts = urlsplit(url)
+        usable = parts.hostname is not None and parts.port != 0
+    except ValueError as error:
+        raise FieldError("url", f"{url!r}: {error}") from None
+    if parts.scheme in {"coaps", "coap+tcp", "coaps+tcp", "coap+ws", "coaps+ws"}:
+        raise FieldError("url", f"{parts.scheme}:// is not there yet; only coap:// (UDP, unsecured) is")
+    if parts.scheme != "coap" or not usable:
+        raise FieldError("url", f'{url!r} is not a CoAP address; write "coap://host" or "coap://host:5683"')
+    if parts.path not in {"", "/"} or parts.query or parts.fragment or parts.username is not None:
+        raise FieldError("url", "holds the host and port only; paths belong to the points")
+    return parts
