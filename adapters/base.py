@@ -20,6 +20,7 @@ from gateway.units import Duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import numpy as np
     import numpy.typing as npt
@@ -93,6 +94,9 @@ class Context(Protocol):
     points: Points
     log: logging.LoggerAdapter[logging.Logger]
     stats: Stats
+    folder: Path
+    """A folder of the adapter's own below the state folder, for what must be on disk before it is used, such as
+    the sequence numbers of a cipher; it exists."""
 
     def now_ns(self) -> int:
         """UTC ns since 1970, from the wall clock anchored to the monotonic one."""
@@ -167,7 +171,7 @@ class View(Protocol):
 class Stats:
     """What one adapter counts, in the same words for all of them."""
 
-    __slots__ = ("devices", "link", "messages", "reasons", "repeated", "samples")
+    __slots__ = ("devices", "link", "messages", "reasons", "repeated", "samples", "stale")
 
     def __init__(self) -> None:
         self.samples = 0
@@ -178,6 +182,8 @@ class Stats:
         """Wire units that a sender repeated though they were durable; they are acknowledged and not taken."""
         self.reasons: Counter[str] = Counter()
         """Errors by reason: ``timeout``, ``unparsable`` ... A rejected message counts here."""
+        self.stale = 0
+        """Devices that are silent beyond their limit now."""
         self.link = "down"
         self.devices: dict[str, dict[str, Any]] = {}
         """State of each device: ``link``, ``detail``, and whatever the protocol adds (period achieved ...)."""
@@ -195,6 +201,7 @@ class Stats:
             "repeated": self.repeated,
             "errors": self.errors,
             "reasons": dict(self.reasons),
+            "stale": self.stale,
             "link": self.link,
             "devices": self.devices,
         }

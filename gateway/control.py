@@ -1,8 +1,8 @@
 """The control socket: ``<state>/control.sock``, newline-delimited JSON, one request and one answer a line.
 
 ``{"verb": "status"}`` is answered ``{"ok": true, "status": {...}}``; ``{"verb": "reload"}`` likewise with
-``"reload"``; what went wrong is ``{"ok": false, "error": "...", "problems": [...]}``. Only who may enter the
-state folder can connect.
+``"reload"``; what went wrong is ``{"ok": false, "error": "...", "problems": [...]}``. A verb that streams, such as
+``tap``, gives a line an answer until the asker closes. Only who may enter the state folder can connect.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from gateway.errors import OnpathError
 SOCKET = "control.sock"
 MAX_LINE = 1 << 24
 
-Verb = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+Answers = AsyncGenerator[dict[str, Any], None]
+Verb = Callable[[dict[str, Any]], Awaitable[dict[str, Any]] | Answers]
 
 
 class NotRunningError(OnpathError):
@@ -51,8 +52,7 @@ async def serving(folder: Path, verbs: Mapping[str, Verb]) -> AsyncIterator[None
         try:
             with contextlib.suppress(OSError, ValueError):
                 while line := await reader.readline():
-                    writer.write(json.dumps(await _answer(line, verbs)).encode() + b"\n")
-                    await writer.drain()
+                    await _serve(line, verbs, reader, writer)
         finally:
             writer.close()  # also after a defect in a verb: who asked may not wait for ever
 
@@ -67,17 +67,50 @@ async def serving(folder: Path, verbs: Mapping[str, Verb]) -> AsyncIterator[None
         (folder / SOCKET).unlink(missing_ok=True)
 
 
-async def _answer(line: bytes, verbs: Mapping[str, Verb]) -> dict[str, Any]:
+async def _serve(
+    line: bytes, verbs: Mapping[str, Verb], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    """Answer one request."""
     try:
         request = json.loads(line)
         verb = verbs[request["verb"]]
     except (ValueError, KeyError, TypeError, RecursionError):
-        return {"ok": False, "error": f"unknown request; verbs: {', '.join(sorted(verbs))}"}
+        await _say(writer, {"ok": False, "error": f"unknown request; verbs: {', '.join(sorted(verbs))}"})
+        return
     try:
-        return {"ok": True, **await verb(request)}
+        answer = verb(request)
+        if isinstance(answer, AsyncGenerator):
+            await _stream(answer, reader, writer)
+        else:
+            await _say(writer, {"ok": True, **await answer})
     except OnpathError as error:
         problems = [str(problem) for problem in getattr(error, "problems", [])]
-        return {"ok": False, "error": str(error), "problems": problems, "exit_code": error.exit_code}
+        await _say(writer, {"ok": False, "error": str(error), "problems": problems, "exit_code": error.exit_code})
+
+
+async def _say(writer: asyncio.StreamWriter, answer: dict[str, Any]) -> None:
+    writer.write(json.dumps(answer).encode() + b"\n")
+    await writer.drain()
+
+
+async def _stream(answers: Answers, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A line an answer, until the asker says anything or closes."""
+
+    async def say_all() -> None:
+        async with contextlib.aclosing(answers) as closing:
+            async for answer in closing:
+                await _say(writer, {"ok": True, **answer})
+
+    saying = asyncio.create_task(say_all(), name="control stream")
+    hearing = asyncio.create_task(reader.read(1), name="control hang-up")
+    try:
+        await asyncio.wait([saying, hearing], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (saying, hearing):
+            task.cancel()
+        results = await asyncio.gather(saying, hearing, return_exceptions=True)
+    if isinstance(results[0], OnpathError):
+        raise results[0]
 
 
 async def ask(state: Path, verb: str, **fields: Any) -> dict[str, Any]:
@@ -86,11 +119,7 @@ async def ask(state: Path, verb: str, **fields: Any) -> dict[str, Any]:
     Raises:
         NotRunningError: nobody answers.
     """
-    try:
-        with _reachable(state) as path:
-            reader, writer = await asyncio.open_unix_connection(path, limit=MAX_LINE)
-    except OSError as error:
-        raise NotRunningError(f"no onpath daemon answers for {state} ({error.strerror or error})") from error
+    reader, writer = await _connect(state)
     try:
         writer.write(json.dumps({"verb": verb, **fields}).encode() + b"\n")
         line = await reader.readline()
@@ -104,3 +133,32 @@ async def ask(state: Path, verb: str, **fields: Any) -> dict[str, Any]:
         raise NotRunningError(f"the daemon of {state} closed the connection")
     answer: dict[str, Any] = json.loads(line)
     return answer
+
+
+async def _connect(state: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    try:
+        with _reachable(state) as path:
+            return await asyncio.open_unix_connection(path, limit=MAX_LINE)
+    except OSError as error:
+        raise NotRunningError(f"no onpath daemon answers for {state} ({error.strerror or error})") from error
+
+
+async def follow(state: Path, verb: str, **fields: Any) -> Answers:
+    """The answers of a verb that streams, until the caller stops or the daemon goes.
+
+    Raises:
+        NotRunningError: nobody answers.
+        OnpathError: the daemon refuses, with its words.
+    """
+    reader, writer = await _connect(state)
+    try:
+        writer.write(json.dumps({"verb": verb, **fields}).encode() + b"\n")
+        while (line := await reader.readline()).endswith(b"\n"):
+            answer: dict[str, Any] = json.loads(line)
+            if not answer["ok"]:
+                raise OnpathError(answer["error"])
+            yield answer
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()

@@ -7,26 +7,36 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gateway import __version__, notify
 from gateway.clock import Clock
-from gateway.config import GatewayConfig, load_checked
-from gateway.control import serving
+from gateway.config import GatewayConfig, Loaded, load_checked
+from gateway.control import Verb, serving
 from gateway.directory import Directory
+from gateway.embedded import BrokerLink
 from gateway.engine import Committed, Engine
 from gateway.errors import ConfigError, OnpathError, StoreError
+from gateway.frame import Frame
 from gateway.intake import Intake
-from gateway.links import AdapterLink, UplinkLink
+from gateway.joining import Joining
+from gateway.latest import LatestValues
+from gateway.links import AdapterLink, Shared, UplinkLink
+from gateway.liveness import CHECK_S, Liveness, stale_samples
 from gateway.logs import set_up
+from gateway.rejected import RejectedRing
 from gateway.reload import Changes, compare
+from gateway.store.segments import Segment
 from gateway.store.store import StateLock, Store, with_store
+from gateway.tapping import Taps
 from gateway.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 STOP_S = 9.0
 """SIGTERM to exit, at most; systemd is told 10 s."""
@@ -46,6 +56,10 @@ class Daemon:
         self.adapters: dict[str, AdapterLink] = {}
         self.uplinks: dict[str, UplinkLink] = {}
         self.intake: Intake
+        self._shared: Shared
+        self._joining: Joining
+        self._taps: Taps
+        self._broker: BrokerLink | None = None
         self._reloads = {"done": 0, "failed": 0}
         self._began = asyncio.get_running_loop().time()
 
@@ -55,22 +69,41 @@ class Daemon:
         Raises:
             ConfigError, StateInUseError, StoreError: it cannot start.
         """
-        self.config = self._load()
+        loaded = self._load()
+        self.config = loaded.config
         set_up(self.config.log)
         state = Path(self.config.state)
         lock = StateLock(state)
         try:
             async with self._engine(state) as intake:
-                self.intake = intake
+                self._share(intake, state)
+                self.config = self._joining.configured(loaded)
                 await self._serve(state)
         finally:
             lock.release()
 
-    def _load(self) -> GatewayConfig:
+    def _share(self, intake: Intake, state: Path) -> None:
+        """What adapters, uplinks and onlookers have in common."""
+        self.intake = intake
+        self._joining = Joining(intake, self.clock, self._change)
+        rejected = RejectedRing()
+        self._taps = Taps(self.directory, rejected)
+        self._shared = Shared(
+            gateway=self.config.gateway,
+            state=state,
+            clock=self.clock,
+            intake=intake,
+            liveness=Liveness(self.directory),
+            latest=LatestValues(self.directory),
+            rejected=rejected,
+            found=self._joining.found,
+        )
+
+    def _load(self) -> Loaded:
         loaded = load_checked(self._path, self._env)
         for warning in loaded.warnings:
             log.warning("%s", warning)
-        return loaded.config
+        return loaded
 
     @contextlib.asynccontextmanager
     async def _engine(self, state: Path) -> AsyncIterator[Intake]:
@@ -105,14 +138,20 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+        if self.config.broker_options is not None:
+            self._broker = BrokerLink(self.config.broker_options, state)
+            await self._broker.start()
         for name, uplink in self.config.uplinks.items():
             self._start_uplink(name, uplink)
         for name, adapter in self.config.adapters.items():
             self._start_adapter(name, adapter)
-        verbs = {"status": self._status_verb, "reload": self._reload_verb}
-        async with serving(state, verbs):
+        async with serving(state, self._verbs()):
             committing = asyncio.create_task(self.intake.run(), name="intake")
-            watchdog = asyncio.create_task(Watchdog(self.intake).run(), name="watchdog")
+            beside = [
+                asyncio.create_task(Watchdog(self.intake).run(), name="watchdog"),
+                asyncio.create_task(self._watch_devices(), name="liveness"),
+                asyncio.create_task(self._joining.run(), name="discovery"),
+            ]
             log.info("onpath %s runs as %s", __version__, self.config.gateway)
             notify.notify("READY=1", f"STATUS={len(self.adapters)} adapters, {len(self.uplinks)} uplinks")
             stopping = asyncio.create_task(self._stop.wait(), name="stop")
@@ -120,10 +159,28 @@ class Daemon:
             notify.notify("STOPPING=1")
             log.info("stopping")
             await self._shut_down(committing)
-            for task in (watchdog, stopping):
+            for task in (*beside, stopping):
                 task.cancel()
             if committing.done() and not committing.cancelled():
                 committing.result()  # a defect there must not look like a clean end
+
+    def _verbs(self) -> dict[str, Verb]:
+        return {
+            "status": self._status_verb,
+            "reload": self._reload_verb,
+            "findings": self._joining.findings_verb,
+            "accept": self._joining.accept_verb,
+            "tap": self._taps.tap_verb,
+        }
+
+    async def _watch_devices(self) -> None:
+        """Once a second, say of devices that went silent that they are stale."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(CHECK_S)
+            for owner, points in self._shared.liveness.check(loop.time()):
+                if owner.name in self.adapters:
+                    await self.adapters[owner.name].emit(stale_samples(points, self.clock.now_ns()))
 
     async def _shut_down(self, committing: asyncio.Task[None]) -> None:
         """Adapters first, then what they had handed over, then what uplinks can still send."""
@@ -142,6 +199,8 @@ class Daemon:
             self.intake.stop()
             await asyncio.gather(*(uplink.stop() for uplink in self.uplinks.values()))
             await self._commit_quietly()
+            if self._broker is not None:
+                await self._broker.stop()
 
     async def _commit_quietly(self) -> None:
         try:
@@ -149,7 +208,12 @@ class Daemon:
         except StoreError as error:
             log.error("the last commit failed: %s", error)  # noqa: TRY400  the daemon is going anyway
 
-    def _committed(self, committed: Committed) -> None:
+    def _committed(self, committed: Committed, segments: Sequence[Segment]) -> None:
+        frames = [segment for segment in segments if isinstance(segment, Frame)]
+        made = [batch.frame for batches in committed.batches.values() for batch in batches]
+        for frame in (*frames, *made):
+            self._shared.latest.take(frame)
+        self._taps.offer((*frames, *made))
         for name, through in committed.given_up.items():
             if name in self.uplinks:
                 self.uplinks[name].feed.forget(through)
@@ -163,14 +227,16 @@ class Daemon:
             uplink.feed.restart(newest)
 
     def _start_adapter(self, name: str, config: Any) -> None:
-        self.adapters[name] = AdapterLink(
-            name, config, gateway=self.config.gateway, clock=self.clock, intake=self.intake
-        )
+        self.adapters[name] = AdapterLink(name, self._reachable(config), self._shared)
         self.adapters[name].start()
 
     def _start_uplink(self, name: str, config: Any) -> None:
-        self.uplinks[name] = UplinkLink(name, config, gateway=self.config.gateway, clock=self.clock, intake=self.intake)
+        self.uplinks[name] = UplinkLink(name, self._reachable(config), self._shared)
         self.uplinks[name].start()
+
+    def _reachable(self, config: T) -> T:
+        """``url: embedded`` as the address that it is."""
+        return config if self._broker is None else self._broker.reached_by(config)
 
     def _on_hangup(self) -> None:
         async def reload() -> None:
@@ -188,7 +254,7 @@ class Daemon:
         async with self._reload_lock:
             notify.reloading()
             try:
-                fresh = await asyncio.to_thread(self._load)
+                fresh = self._joining.configured(await asyncio.to_thread(self._load))
                 changes = compare(self.config, fresh)
                 await self._apply(fresh, changes)
             except ConfigError as error:
@@ -201,9 +267,16 @@ class Daemon:
             log.info("reloaded: %s", changes)
             return changes
 
+    async def _change(self, fresh: GatewayConfig) -> None:
+        """Devices have joined."""
+        async with self._reload_lock:
+            await self._apply(fresh, compare(self.config, fresh))
+
     async def _apply(self, fresh: GatewayConfig, changes: Changes) -> None:
         """Adapters that go, stop first; uplinks that come, start before pipelines write for them."""
-        await asyncio.gather(*(self.adapters.pop(name).stop() for name in changes.adapters.stop))
+        live = {name for name in changes.adapters.changed if await self._reconfigured(name, fresh)}
+        stop = [name for name in changes.adapters.stop if name not in live]
+        await asyncio.gather(*(self.adapters.pop(name).stop() for name in stop))
         await asyncio.gather(*(self.uplinks.pop(name).stop() for name in changes.uplinks.stop))
         self.config = fresh
         set_up(fresh.log)
@@ -215,7 +288,13 @@ class Daemon:
                 await self.intake.reconfigure(fresh.pipelines)
         finally:  # a store that fails meanwhile opens again with the new pipelines; adapters go on
             for name in changes.adapters.start:
-                self._start_adapter(name, fresh.adapters[name])
+                if name not in live:
+                    self._start_adapter(name, fresh.adapters[name])
+
+    async def _reconfigured(self, name: str, fresh: GatewayConfig) -> bool:
+        """Whether the running adapter could take its new options as it runs."""
+        old, new = self.config.adapters[name], fresh.adapters[name]
+        return type(old) is type(new) and await self.adapters[name].reconfigure(self._reachable(new))
 
     async def _reload_verb(self, _request: dict[str, Any]) -> dict[str, Any]:
         return {"reload": (await self.reload()).as_dict()}
@@ -237,6 +316,8 @@ class Daemon:
             "points": len(self.directory),
             "adapters": {name: adapter.stats.as_dict() for name, adapter in self.adapters.items()},
             "pipelines": engine["pipelines"],
+            "broker": self._broker.status() if self._broker is not None else None,
+            "findings": len(self._joining.findings.rows()),
             "uplinks": {
                 name: uplink.stats.as_dict() | {"spool": _spool(spools.get(name), now)}
                 for name, uplink in self.uplinks.items()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import ParamSpec, TypeVar
 
@@ -86,7 +86,7 @@ class Intake:
         executor: Executor,
         clock: Clock,
         config: StoreConfig,
-        on_committed: Callable[[Committed], None],
+        on_committed: Callable[[Committed, Sequence[Segment]], None],
         on_reopened: Callable[[], None],
     ) -> None:
         self.engine = engine
@@ -247,7 +247,7 @@ class Intake:
             self._behind = not plan.run
             self.commits += 1
             self._open_up(blocked=committed.blocked)
-        self._on_committed(committed)
+        self._on_committed(committed, group.segments)
 
     def _plan(self, group: OpenGroup, delivered: list[tuple[str, int]], learned: Memory, *, checkpoint: bool) -> Group:
         now = asyncio.get_running_loop().time()
@@ -285,7 +285,7 @@ class Intake:
                 self._news.set()  # ``run`` meets the failure and opens the store again
                 raise
             self._behind = False
-        self._on_committed(committed)
+        self._on_committed(committed, ())
 
     @property
     def directory(self) -> Directory:

@@ -4,30 +4,55 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from adapters.base import Adapter, AdapterConfig, Points, Receipt, Stats, Tokens
 from gateway.batch import Batch
 from gateway.clock import Clock
+from gateway.finding import Finding
 from gateway.frame import Frame, Mask
 from gateway.intake import Intake
+from gateway.latest import LatestValues, ValuesView
+from gateway.liveness import Liveness
+from gateway.rejected import RejectedRing
 from gateway.supervisor import LinkState, supervise
 from gateway.uplinks.base import Uplink, UplinkStats
 from gateway.uplinks.config import UplinkConfig
 from gateway.uplinks.feed import Feed
 
 
+@dataclass(frozen=True)
+class Shared:
+    """What all adapters and uplinks of one daemon have in common."""
+
+    gateway: str
+    state: Path
+    clock: Clock
+    intake: Intake
+    liveness: Liveness
+    latest: LatestValues
+    rejected: RejectedRing
+    found: Callable[[str, Finding], None]
+    """Adapter and what it has found."""
+
+
 class AdapterLink:
     """One configured adapter: its context (see :class:`adapters.base.Context`) and its task."""
 
-    def __init__(self, name: str, config: AdapterConfig, *, gateway: str, clock: Clock, intake: Intake) -> None:
-        self.gateway = gateway
+    def __init__(self, name: str, config: AdapterConfig, shared: Shared) -> None:
+        self.gateway = shared.gateway
         self.name = name
         self.config = config
+        self.folder = shared.state / "adapters" / name
+        self._shared = shared
         self.stats = Stats()
         self.log = logging.LoggerAdapter(logging.getLogger("onpath.adapter"), {"adapter": name})
-        self.points: Points = intake.directory
-        self.now_ns = clock.now_ns
-        self._intake = intake
+        self._intake = shared.intake
+        self.points: Points = self._intake.directory
+        self.now_ns = shared.clock.now_ns
+        self._loop = asyncio.get_running_loop()
         self._state = LinkState(f"adapter {name}", self._changed)
         self._devices: dict[str, LinkState] = {}
         self._task: asyncio.Task[None] | None = None
@@ -39,6 +64,7 @@ class AdapterLink:
     async def emit(self, frame: Frame, tokens: Tokens | None = None) -> Receipt:
         """See :meth:`adapters.base.Context.emit`."""
         self.stats.samples += len(frame)
+        self._shared.liveness.hear(self, frame, self._loop.time())
         return await self._intake.emit(frame, self.name, tokens)
 
     def known(self, tokens: Tokens) -> Mask:
@@ -68,8 +94,39 @@ class AdapterLink:
         self._devices[device].set(up=up, detail=detail)
         self.stats.devices[device]["detail"] = detail
 
+    def expect(self, device: str, period_s: float) -> None:
+        """See :meth:`adapters.base.Context.expect`."""
+        self._shared.liveness.expect(self, device, period_s, self._loop.time())
+
+    def reject(self, reason: str, where: str, payload: bytes = b"", detail: str = "") -> None:
+        """See :meth:`adapters.base.Context.reject`."""
+        self.stats.reasons[reason] += 1
+        self._shared.rejected.add(self.name, reason, where, payload, detail)
+
+    def found(self, finding: Finding) -> None:
+        """See :meth:`adapters.base.Context.found`."""
+        self._shared.found(self.name, finding)
+
+    def view(self, globs: Sequence[str]) -> ValuesView:
+        """See :meth:`adapters.base.Context.view`."""
+        return self._shared.latest.view(globs)
+
+    def stale_after_s(self) -> float | None:
+        """See :class:`gateway.liveness.Watched`."""
+        return self.config.stale_after
+
+    def is_down(self, device: str) -> bool:
+        """See :class:`gateway.liveness.Watched`."""
+        return device in self._devices and self._devices[device].up is False
+
+    def note_stale(self, device: str, *, stale: bool) -> None:
+        """See :class:`gateway.liveness.Watched`."""
+        self.stats.devices.setdefault(device, {})["stale"] = stale
+        self.stats.stale += 1 if stale else -1
+
     def start(self) -> None:
         """Run the adapter under supervision."""
+        self.folder.mkdir(0o700, parents=True, exist_ok=True)
 
         async def run() -> None:
             self.adapter = self.config.create()
@@ -78,24 +135,33 @@ class AdapterLink:
         what = f"adapter {self.name}"
         self._task = asyncio.create_task(supervise(what, run, self._state), name=what)
 
+    async def reconfigure(self, config: AdapterConfig) -> bool:
+        """Give the running adapter other options; whether it could take them without a new start."""
+        if self.adapter is None or not self._state.up or not await self.adapter.reconfigure(config):
+            return False
+        self.config = config
+        return True
+
     async def stop(self) -> None:
         """Cancel the adapter and wait until it has let go of its connections."""
         await _cancel(self._task)
+        self._shared.liveness.forget(self)
         self.stats.link = "down"
 
 
 class UplinkLink:
     """One configured uplink: its context (see :class:`gateway.uplinks.base.UplinkContext`), feed and task."""
 
-    def __init__(self, name: str, config: UplinkConfig, *, gateway: str, intake: Intake, clock: Clock) -> None:
-        self.gateway = gateway
+    def __init__(self, name: str, config: UplinkConfig, shared: Shared) -> None:
+        self.gateway = shared.gateway
         self.name = name
         self.config = config
+        self._intake = intake = shared.intake
         self.directory = intake.directory
         self.stats = UplinkStats()
         self.log = logging.LoggerAdapter(logging.getLogger("onpath.uplink"), {"uplink": name})
-        self._intake = intake
-        self._now_ns = clock.now_ns
+        self._now_ns = shared.clock.now_ns
+        self._key = f"uplink {name}"  # no adapter can have this name, so what each remembers stays apart
         self._state = LinkState(f"uplink {name}", self._changed)
         self._task: asyncio.Task[None] | None = None
         self.feed = Feed(self._read, self._delivered, intake.engine.store.spool.newest)
@@ -132,6 +198,18 @@ class UplinkLink:
     def link(self, *, up: bool, detail: str = "") -> None:
         """See :meth:`gateway.uplinks.base.UplinkContext.link`."""
         self._state.set(up=up, detail=detail)
+
+    def remember(self, key: str, value: bytes) -> None:
+        """See :meth:`gateway.uplinks.base.UplinkContext.remember`."""
+        self._intake.remember(self._key, key, value)
+
+    def recall(self, key: str) -> bytes | None:
+        """See :meth:`gateway.uplinks.base.UplinkContext.recall`."""
+        return self._intake.memory.get((self._key, key))
+
+    async def saved(self) -> None:
+        """See :meth:`gateway.uplinks.base.UplinkContext.saved`."""
+        await self._intake.commit()
 
     def start(self) -> None:
         """Run the uplink under supervision."""

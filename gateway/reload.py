@@ -9,7 +9,7 @@ from typing import Any
 from gateway.config.model import GatewayConfig
 from gateway.errors import ConfigError, Problem
 
-FIXED = ("gateway", "state", "store")
+FIXED = ("gateway", "state", "store", "broker")
 """Keys that hold for the life of the process."""
 
 

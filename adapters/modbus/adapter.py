@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -83,10 +84,36 @@ class ModbusAdapter(Adapter):
             queue = Queue(line, config.pipeline)
             self._commands().attach(ctx, queue)
             ctx.link("", up=True, detail=line.detail)
-            await self._poll(ctx, queue)
+            self._expect(ctx)
+            await self._poll_and_explore(ctx, queue)
         finally:
             self._commands().detach()
             line.close()
+
+    def _expect(self, ctx: Context) -> None:
+        """Each device is heard once a period of its fastest group."""
+        for group in reversed(self._groups):  # the fastest of a device stands first
+            ctx.expect(group.device.name, group.period_s)
+
+    async def _poll_and_explore(self, ctx: Context, queue: Queue) -> None:
+        """Poll, and look for units that are not configured, if that is wanted."""
+        if not self._config.discover:
+            await self._poll(ctx, queue)
+            return
+        from adapters.modbus.explorer import explore
+
+        configured = {options.unit for options in self._config.devices.values()}
+        tasks = [asyncio.create_task(explore(ctx, self._config, queue, configured), name=f"{ctx.name}: exploring")]
+        if configured:
+            tasks.append(asyncio.create_task(self._poll(ctx, queue), name=f"{ctx.name}: polling"))
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()  # both end only by an error
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _poll(self, ctx: Context, queue: Queue) -> None:
         """Poll; begin anew with more each time that a SunSpec device has said what it has."""

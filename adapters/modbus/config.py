@@ -10,6 +10,7 @@ import msgspec
 from adapters.base import AdapterConfig
 from adapters.modbus.place import Byte, Order, ValueType, parse_at
 from adapters.modbus.scaling import ScaleFrom, check_meaning
+from adapters.modbus.unit_ranges import parse_units
 from adapters.modbus.url import Carrier, Endpoint, parse_url
 from adapters.modbus.write_options import Write
 from gateway.errors import FieldError
@@ -256,8 +257,11 @@ class ModbusConfig(AdapterConfig, frozen=True, kw_only=True, tag="modbus"):
     register. Of coils and discrete inputs 16 times as many."""
     profiles: str = ""
     """A folder of further profiles, one ``NAME.yaml`` each; they come before those shipped."""
-    devices: Annotated[dict[Name, ModbusDevice], msgspec.Meta(min_length=1)]
-    """Devices by name; a point's name is ``device/point``."""
+    discover: str = ""
+    """Units to look for beside those configured, such as ``1-32``: who they are (function 43, SunSpec) is asked
+    once an hour with a tenth of the bus's time, and shown by ``onpath discover``. Default: none."""
+    devices: dict[Name, ModbusDevice] = msgspec.field(default_factory=dict)
+    """Devices by name; a point's name is ``device/point``. Needed, unless there is ``discover``."""
 
     def __post_init__(self) -> None:
         from adapters.modbus.profile import resolve
@@ -269,6 +273,13 @@ class ModbusConfig(AdapterConfig, frozen=True, kw_only=True, tag="modbus"):
         self._check_link(endpoint)
         if self.timeout <= 0:
             raise FieldError("timeout", "must be longer than zero")
+        if not self.devices and not self.discover:
+            raise FieldError("devices", "nothing to read: name devices, or units to look for with discover")
+        if self.discover:
+            try:
+                parse_units(self.discover)
+            except ValueError as error:
+                raise FieldError("discover", str(error)) from None
         for name in self.devices:
             resolve(self, name)
 
@@ -302,4 +313,4 @@ class ModbusConfig(AdapterConfig, frozen=True, kw_only=True, tag="modbus"):
 
     def devices_appear(self) -> bool:
         """See the base class."""
-        return False
+        return bool(self.discover)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from adapters.base import AdapterConfig, Points, Stats, Tokens
 from gateway.directory import Directory
 from gateway.errors import LinkError
+from gateway.finding import Finding
 from gateway.frame import Frame, Mask
+from gateway.latest import LatestValues, ValuesView
 from gateway.quality import reason_codes
 
 
@@ -50,6 +54,10 @@ class Collector:
         self.samples: dict[str, list[Sample]] = defaultdict(list)
         self.news = asyncio.Event()
         self._memory: dict[str, bytes] = {}
+        self._folder = tempfile.TemporaryDirectory(prefix="onpath-tool-")
+        self.folder = Path(self._folder.name)
+        self.findings: list[Finding] = []
+        self.latest = LatestValues(self._directory)
 
     def now_ns(self) -> int:
         """The wall clock."""
@@ -67,6 +75,7 @@ class Collector:
             text = states[int(value)] if states and 0 <= value < len(states) else ""
             self.samples[self._directory.name(point)].append(Sample(time_ns, value, quality, code, text))
         self.stats.samples += len(frame)
+        self.latest.take(frame)
         self.news.set()
         return _Kept()
 
@@ -85,6 +94,27 @@ class Collector:
     def link(self, device: str, *, up: bool, detail: str = "") -> None:
         """Nobody is told."""
         self.stats.link = ("up" if up else f"down: {detail}") if not device else self.stats.link
+
+    def expect(self, device: str, period_s: float) -> None:
+        """Nobody waits so long."""
+
+    def reject(self, reason: str, where: str, payload: bytes = b"", detail: str = "") -> None:
+        """Count it."""
+        del where, payload, detail
+        self.stats.reasons[reason] += 1
+
+    def found(self, finding: Finding) -> None:
+        """Keep it."""
+        self.findings.append(finding)
+        self.news.set()
+
+    def view(self, globs: Sequence[str]) -> ValuesView:
+        """What was collected."""
+        return self.latest.view(globs)
+
+    def close(self) -> None:
+        """Remove the folder."""
+        self._folder.cleanup()
 
 
 async def collect(config: AdapterConfig, enough: Callable[[Collector], bool], timeout_s: float) -> Collector:
@@ -110,4 +140,5 @@ async def collect(config: AdapterConfig, enough: Callable[[Collector], bool], ti
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+        collector.close()
     return collector

@@ -148,6 +148,60 @@ def status(config: ConfigPath = DEFAULT_CONFIG, state: StatePath = None, as_json
 
 
 @app.command()
+def discover(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(help="tcp://HOST:502, rtu:///dev/ttyUSB0, coap://HOST, mqtt://BROKER; none: ask the gateway."),
+    ] = None,
+    apply_to: Annotated[Path | None, typer.Option(help="Write what is accepted to this YAML file.")] = None,
+    accept: Annotated[
+        list[str] | None, typer.Option(help="Number, device or key of a finding to write, or all; else you are asked.")
+    ] = None,
+    join: Annotated[
+        list[str] | None, typer.Option(help="Number, device or key of a finding that the gateway takes in at once.")
+    ] = None,
+    topic: Annotated[list[str] | None, typer.Option(help="Topic filter to listen to at an MQTT broker.")] = None,
+    for_: Annotated[str, typer.Option("--for", metavar="DURATION", help="How long to look and listen.")] = "5s",
+    config: ConfigPath = DEFAULT_CONFIG,
+    state: StatePath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what could be read and is not configured, and write its YAML."""
+    from gateway.cli.discover import Request, run_discover
+    from gateway.cli.modbus_run import duration
+
+    run_discover(
+        Request(
+            config=config, state=state, targets=targets or [], topics=topic or ["#"],
+            for_s=duration("--for", for_), apply_to=apply_to, accept=accept or [], join=join or [], as_json=as_json,
+        )
+    )  # fmt: skip
+
+
+@app.command()
+def tap(
+    globs: Annotated[list[str] | None, typer.Argument(help="Globs of points, such as '*/power'; default all.")] = None,
+    rejected: Annotated[bool, typer.Option("--rejected", help="Show what adapters could not use, and why.")] = False,
+    last: Annotated[int, typer.Option(min=0, help="With --rejected: begin with so many of the newest.")] = 20,
+    for_: Annotated[str | None, typer.Option("--for", metavar="DURATION", help="End by itself.")] = None,
+    config: ConfigPath = DEFAULT_CONFIG,
+    state: StatePath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Watch samples of the running gateway go by; it is never slowed down by that."""
+    from gateway.cli.modbus_run import duration
+    from gateway.cli.state import state_of
+    from gateway.cli.tap import tap_rejected, tap_samples
+
+    for_s = duration("--for", for_) if for_ else None
+    where = state or state_of(config)
+    if rejected:
+        tap_rejected(where, last, for_s, as_json=as_json)
+    else:
+        tap_samples(where, globs or [], for_s, as_json=as_json)
+
+
+@app.command()
 def decode(
     files: Annotated[list[Path] | None, typer.Argument(help="Files of frame messages; standard input if none.")] = None,
     ns: Annotated[bool, typer.Option("--ns", help="Times as integer nanoseconds.")] = False,

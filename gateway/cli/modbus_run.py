@@ -20,7 +20,7 @@ from adapters.modbus.planning import Bus, plan_of
 from adapters.modbus.secure import Certificates
 from adapters.modbus.tools.probing import probe
 from adapters.modbus.tools.reading import points_of, read_values
-from adapters.modbus.tools.scanning import Found, Progress, describe, find_units, map_ranges, parse_units
+from adapters.modbus.tools.scanning import Found, Progress, describe, find_units, map_ranges, units_of
 from adapters.modbus.tools.session import Session, UsageError, session
 from gateway.cli import modbus_show as show
 from gateway.config import load_checked
@@ -155,7 +155,7 @@ def _plain(guess: Any) -> dict[str, Any]:
 
 def run_scan(link: Link, units: str, *, within: str | None, as_json: bool) -> None:
     """Print who is there; exit 1 if nobody is."""
-    chosen = parse_units(units)
+    chosen = units_of(units)
     bounds = _bounds(within) if within else None
     with _progress() as progress:
         found, requests = asyncio.run(_scan(link, chosen, bounds, progress))

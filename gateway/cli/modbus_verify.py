@@ -15,7 +15,7 @@ from adapters.modbus.profile import resolve
 from adapters.modbus.sunspec_points import map_of
 from adapters.modbus.tools.faults import parse_fault
 from adapters.modbus.tools.plausible import Check, Shown, Verdict, check_points, check_relations
-from adapters.modbus.tools.scanning import parse_units, sunspec_chain
+from adapters.modbus.tools.scanning import sunspec_chain, units_of
 from adapters.modbus.tools.serving import serving
 from adapters.modbus.tools.session import UsageError, plain
 from adapters.modbus.tools.simulator import Simulator, played
@@ -132,7 +132,7 @@ def run_simulate(
 ) -> None:  # fmt: skip
     """Play until stopped."""
     found = played(profile, profiles, _params(params))
-    chosen = parse_units(units)
+    chosen = units_of(units)
     simulator = Simulator(found, profile, chosen, [parse_fault(text) for text in faults], seed)
     for_s = duration("--for", for_) if for_ else None
     asyncio.run(_simulate(simulator, listen, {"profile": profile, "units": chosen, "points": len(found.points)}, for_s))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Set as AbstractSet
 
+from adapters.mqtt.config import EMBEDDED
 from gateway.config.convert import MAX_SUGGESTIONS, locate
 from gateway.config.leaves import suggestion
 from gateway.config.model import GatewayConfig, PipelineConfig
@@ -25,6 +26,7 @@ def check(config: GatewayConfig, root: Mapping) -> tuple[list[Problem], list[Pro
         checker.pipeline(name, pipeline)
     checker.cycles()
     checker.unfed_uplinks()
+    checker.broker()
     checker.globs()
     return checker.problems, checker.warnings
 
@@ -115,6 +117,17 @@ class _Checker:
                 path: Path = ("uplinks", name)
                 message = "no pipeline feeds this uplink"
                 self.warnings.append(self._key(path).problem(path_text(path), message))
+
+    def broker(self) -> None:
+        """``url: embedded`` means a broker that is there."""
+        if self.config.broker is not None:
+            return
+        for section in ("adapters", "uplinks"):
+            for name, options in getattr(self.config, section).items():
+                if getattr(options, "url", None) == EMBEDDED:
+                    path: Path = (section, name, "url")
+                    message = 'there is no embedded broker; write "broker: embedded" at the top of the file'
+                    self._report((locate(self.root, path) or self.root.mark, path), message)
 
     def globs(self) -> None:
         """A glob that no device can match is probably a slip, unless devices appear while running."""

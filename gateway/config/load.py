@@ -6,15 +6,17 @@ that one run shows all that is wrong; only the cross references wait until all e
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from gateway.config.check import check
 from gateway.config.compose import mark_at, parse
 from gateway.config.convert import convert
 from gateway.config.expand import Expander
+from gateway.config.grow import grown, tree_of
 from gateway.config.model import GatewayConfig
 from gateway.config.nodes import Entry, Mapping, Mark, Node, Scalar, path_text, resolve
 from gateway.config.plugins import installed
@@ -37,6 +39,8 @@ class Loaded:
     """The files it was read from, in the order of merging."""
     secrets: frozenset[str] = frozenset()
     """Contents of the credentials that are part of it: never to be shown."""
+    root: Mapping = field(default_factory=lambda: Mapping(Mark("", 1, 1), {}))
+    """The tree that it was made of."""
 
 
 def load(path: Path, env: MappingABC[str, str]) -> GatewayConfig:
@@ -71,7 +75,34 @@ def load_checked(path: Path, env: MappingABC[str, str]) -> Loaded:
     if config is None or problems:
         raise ConfigError([expander.hide(problem) for problem in problems])
     warnings = sorted(expander.hide(warning) for warning in warnings)
-    return Loaded(config, warnings, files, frozenset(expander.secrets))
+    return Loaded(config, warnings, files, frozenset(expander.secrets), root)
+
+
+def extended(loaded: Loaded, additions: MappingABC[str, dict[str, Any]]) -> tuple[GatewayConfig, list[str]]:
+    """The configuration with what was found added to its adapters, and the keys of what does not fit.
+
+    What the user wrote wins. Additions are data of devices: nothing in them is expanded.
+    """
+    config, _ = _with(loaded.root, additions.values())
+    if config is not None:
+        return config, []
+    root, kept, refused = loaded.root, loaded.config, []
+    for key, addition in additions.items():
+        config, tree = _with(root, [addition])
+        if config is None:
+            refused.append(key)
+        else:
+            root, kept = tree, config
+    return kept, refused
+
+
+def _with(root: Mapping, additions: Iterable[dict[str, Any]]) -> tuple[GatewayConfig | None, Mapping]:
+    for addition in additions:
+        root = grown(root, tree_of({"adapters": addition.get("adapters", {})}, "discovery"))
+    config, wrong = convert(GatewayConfig, root)
+    if config is None or wrong or check(config, root)[0]:
+        return None, root
+    return config, root
 
 
 def _files(path: Path, problems: list[Problem]) -> list[Path]:

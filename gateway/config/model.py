@@ -16,6 +16,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from gateway.config.plugins import installed
+from gateway.config.sections import BrokerConfig, BrokerWord, DiscoveryConfig
 from gateway.errors import FieldError
 from gateway.point import Name
 from gateway.store.config import StoreConfig
@@ -153,9 +154,19 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """What is done with samples on their way, by name."""
     uplinks: dict[Name, AnyUplink] = {}
     """Where results go, by name."""
+    broker: BrokerWord | BrokerConfig | None = None
+    """``embedded``, or its options: an MQTT broker for sites without one. Adapters and uplinks reach it by
+    ``url: embedded``."""
+    discovery: DiscoveryConfig = DiscoveryConfig()
+    """Which devices that introduce themselves may join."""
     store: StoreConfig = StoreConfig()
     """How input and unsent output are kept on disk."""
     max_points: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] = 100_000
     """How many points may appear; a bound on memory where devices name them."""
     log: LogConfig = LogConfig()
     """What is logged, and how."""
+
+    @property
+    def broker_options(self) -> BrokerConfig | None:
+        """The embedded broker's options, or None if there is none."""
+        return BrokerConfig() if isinstance(self.broker, BrokerWord) else self.broker

@@ -18,7 +18,7 @@ from gateway.directory import Directory
 class UplinkStats:
     """What one uplink counts."""
 
-    __slots__ = ("acknowledged", "bytes", "link", "messages", "samples")
+    __slots__ = ("acknowledged", "bytes", "link", "messages", "refused", "samples")
 
     def __init__(self) -> None:
         self.messages = 0
@@ -28,6 +28,8 @@ class UplinkStats:
         """Samples in acknowledged batches."""
         self.bytes = 0
         """Payload bytes sent, repetitions included."""
+        self.refused = 0
+        """Commands from the other side that were not carried out."""
         self.link = "down"
 
     def as_dict(self) -> dict[str, Any]:
@@ -43,6 +45,19 @@ class UplinkContext(Protocol):
     directory: Directory
     log: logging.LoggerAdapter[logging.Logger]
     stats: UplinkStats
+
+    def remember(self, key: str, value: bytes) -> None:
+        """Keep what must outlive a restart, such as a session's number; written with a next commit."""
+
+    def recall(self, key: str) -> bytes | None:
+        """What was remembered under a key, or None."""
+
+    async def saved(self) -> None:
+        """Wait until what was remembered is on disk.
+
+        Raises:
+            StoreError: it is not.
+        """
 
     async def next(self) -> Batch:
         """The next batch in order; waits for one."""

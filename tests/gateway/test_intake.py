@@ -46,7 +46,14 @@ async def running(folder, *, commit="50ms", store="", steps=""):
     with ThreadPoolExecutor(1) as executor:
         engine = await asyncio.get_running_loop().run_in_executor(executor, engine_over, folder, config)
         engine.directory.add(Point(name="p0"))
-        intake = Intake(engine, executor, clock, config.store, committed.append, lambda: committed.append("reopened"))
+        intake = Intake(
+            engine,
+            executor,
+            clock,
+            config.store,
+            lambda made, _: committed.append(made),
+            lambda: committed.append("reopened"),
+        )
         task = asyncio.create_task(intake.run())
         try:
             yield intake, committed, wall

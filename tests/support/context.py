@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
+import tempfile
 import time
+import weakref
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from adapters.base import Stats
 from gateway.directory import Directory
@@ -38,6 +42,8 @@ class RecordingContext:
         self.points = Directory(limit)
         self.log = logging.LoggerAdapter(logging.getLogger(f"test.{name}"), {})
         self.stats = Stats()
+        self.folder = Path(tempfile.mkdtemp(prefix="onpath-test-"))
+        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         self.frames: list[Frame] = []
         self.receipts: list[RecordedReceipt] = []
         self.links: list[tuple[str, bool, str]] = []

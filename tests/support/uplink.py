@@ -34,6 +34,7 @@ class RecordingUplinkContext:
         self.acknowledged: list[int] = []
         self.handed: list[int] = []
         self.links: list[tuple[bool, str]] = []
+        self.memory: dict[str, bytes] = {}
         self._news = asyncio.Event()
 
     async def _read(self, after: int, limit: int) -> list[Batch]:
@@ -42,6 +43,15 @@ class RecordingUplinkContext:
     def _delivered(self, seq: int) -> None:
         with self.db:
             self.spool.remove([("out", seq)])
+
+    def remember(self, key: str, value: bytes) -> None:
+        self.memory[key] = value
+
+    def recall(self, key: str) -> bytes | None:
+        return self.memory.get(key)
+
+    async def saved(self) -> None:
+        """Memory is all there is."""
 
     def put(self, frame: Frame, pipeline: str = "p") -> list[Batch]:
         with self.db:

@@ -15,7 +15,7 @@ from adapters.modbus.pdu import AnswerError, Request
 from gateway.quality import Reason
 
 if TYPE_CHECKING:
-    from adapters.modbus.tools.session import Session
+    from adapters.modbus.tools.scanning import Talk
 
 NAMES = {0: "vendor", 1: "product", 2: "revision", 3: "url", 4: "name", 5: "model", 6: "application"}
 """Basic objects are 0 to 2, regular ones 3 to 6; from 128 on they are the maker's own."""
@@ -67,7 +67,7 @@ def objects_of(data: bytes) -> tuple[dict[int, str], int | None]:
     return found, more
 
 
-async def identify(session: Session, unit: int) -> dict[str, str]:
+async def identify(session: Talk, unit: int) -> dict[str, str]:
     """All that the device says of itself: basic and regular objects, then what else it has.
 
     Raises:
@@ -85,7 +85,7 @@ async def identify(session: Session, unit: int) -> dict[str, str]:
     return {NAMES.get(number, f"object {number}"): text for number, text in sorted(found.items()) if text}
 
 
-async def _objects(session: Session, unit: int, code: int) -> dict[int, str]:
+async def _objects(session: Talk, unit: int, code: int) -> dict[int, str]:
     found: dict[int, str] = {}
     first: int | None = 0
     for _ in range(_PAGES):

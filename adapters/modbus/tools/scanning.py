@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from adapters.modbus.layout import text_of
 from adapters.modbus.pdu import AnswerError
 from adapters.modbus.place import Table
 from adapters.modbus.sunspec import Chain, SunSpecError, scan
 from adapters.modbus.tools.identity import identify
 from adapters.modbus.tools.ranges import Ranges, find_ranges
 from adapters.modbus.tools.session import UsageError
+from adapters.modbus.unit_ranges import parse_units
 from gateway.quality import Reason
 
 if TYPE_CHECKING:
-    from adapters.modbus.tools.session import Session
+    from adapters.modbus.pdu import Request
 
 Progress = Callable[[str, int, int], None]
 """Told what is done: (what, done, of how many)."""
@@ -38,25 +40,29 @@ class Found:
     notes: list[str] = field(default_factory=list)
 
 
-def parse_units(text: str) -> list[int]:
+def units_of(text: str) -> list[int]:
     """``1-247`` or ``1,3,100-110``.
 
     Raises:
         UsageError: it is not such a list.
     """
-    units: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise UsageError(f"--units: {part.strip()!r} is not a unit or a range such as 1-247")
-        low, high = int(first), int(last) if dash else int(first)
-        if high > 255 or low > high:
-            raise UsageError(f"--units: {part.strip()!r} is not within 0 to 255, the lower first")
-        units += range(low, high + 1)
-    return list(dict.fromkeys(units))
+    try:
+        return parse_units(text)
+    except ValueError as error:
+        raise UsageError(f"--units: {error}") from None
 
 
-async def find_units(session: Session, units: Sequence[int], progress: Progress) -> list[Found]:
+class Talk(Protocol):
+    """What a scan needs of a connection."""
+
+    async def ask(self, request: Request, *, tries: int = 1) -> bytes:
+        """See :meth:`adapters.modbus.tools.session.Session.ask`."""
+
+    async def read(self, unit: int, table: Table, address: int, count: int, *, tries: int = 2) -> bytes:
+        """See :meth:`adapters.modbus.tools.session.Session.read`."""
+
+
+async def find_units(session: Talk, units: Sequence[int], progress: Progress) -> list[Found]:
     """Ask every unit for one register; whoever answers, if only with an exception, is there.
 
     Raises:
@@ -72,7 +78,7 @@ async def find_units(session: Session, units: Sequence[int], progress: Progress)
     return found
 
 
-async def _first_word(session: Session, unit: int) -> str:
+async def _first_word(session: Talk, unit: int) -> str:
     """What a unit answers, or nothing. A malformed answer is somebody, too."""
     try:
         await session.read(unit, Table.HOLDING, 0, 1, tries=1)
@@ -81,7 +87,7 @@ async def _first_word(session: Session, unit: int) -> str:
     return "data"
 
 
-async def describe(session: Session, found: Found) -> None:
+async def describe(session: Talk, found: Found) -> None:
     """Ask for the device identification and a SunSpec chain.
 
     Raises:
@@ -101,9 +107,27 @@ async def describe(session: Session, found: Found) -> None:
     else:
         models = [[model.id, model.length] for model in chain.models]
         found.sunspec = {"base": chain.base, "models": models}
+        if not found.identity:
+            found.identity = await _common_model(session, found.unit, chain)
 
 
-async def sunspec_chain(session: Session, unit: int) -> Chain:
+_COMMON = {"vendor": (0, 16), "model": (16, 16), "revision": (40, 8), "serial": (48, 16)}
+"""Texts of the common model: offset and length in registers (SunSpec Information Model Reference, model 1)."""
+
+
+async def _common_model(session: Talk, unit: int, chain: Chain) -> dict[str, str]:
+    """What the common model says of the device; it stands first in every chain."""
+    if not chain.models or chain.models[0].id != 1:
+        return {}
+    try:
+        data = await session.read(unit, Table.HOLDING, chain.base + 4, 64)
+    except AnswerError:
+        return {}
+    texts = {key: text_of(data[2 * at : 2 * (at + length)]) for key, (at, length) in _COMMON.items()}
+    return {key: text for key, text in texts.items() if text}
+
+
+async def sunspec_chain(session: Talk, unit: int) -> Chain:
     """The models of a device: see :func:`adapters.modbus.sunspec.scan`."""
 
     async def read(address: int, count: int) -> bytes:
@@ -113,7 +137,7 @@ async def sunspec_chain(session: Session, unit: int) -> Chain:
 
 
 async def map_ranges(
-    session: Session, found: Found, tables: Sequence[Table], first: int, last: int, progress: Progress
+    session: Talk, found: Found, tables: Sequence[Table], first: int, last: int, progress: Progress
 ) -> None:
     """Find the readable addresses of some tables.
 
@@ -134,7 +158,7 @@ async def map_ranges(
 class _Asker:
     """Asks whether a part of a table is readable; gives up on a unit that has fallen silent."""
 
-    def __init__(self, session: Session, unit: int, table: Table, first: int, last: int, progress: Progress) -> None:
+    def __init__(self, session: Talk, unit: int, table: Table, first: int, last: int, progress: Progress) -> None:
         self._session, self._unit, self._table = session, unit, table
         self._first, self._last, self._progress = first, last, progress
         self._silent = 0

@@ -59,6 +59,7 @@ async def test_lines_are_on_disk_when_done(ctx, tmp_path):
     ]
     assert ctx.stats.as_dict() == {
         "messages": 200, "acknowledged": 200, "samples": 200, "bytes": path.stat().st_size, "link": "down",
+        "refused": 0,
     }  # fmt: skip
     assert ctx.links == [(True, str(path))]
     assert ctx.spool.gauge("out").rows == 0

@@ -1,0 +1,236 @@
+"""A broker of MQTT 3.1.1 and 5 for one client at a time that shows every packet it gets, and answers when it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from adapters.payloads.sparkplug.codec import Payload, decode, encode, read
+
+
+class Connect(NamedTuple):
+    version: int
+    clean: bool
+    properties: bytes
+    client_id: str
+    keepalive: int
+    will_topic: str
+    will_payload: bytes
+    will_qos: int
+    will_retain: bool
+
+    @property
+    def will(self) -> Payload:
+        return decode(self.will_payload)
+
+
+class Publish(NamedTuple):
+    topic: str
+    raw: bytes
+    qos: int
+    retain: bool
+
+    @property
+    def verb(self) -> str:
+        return self.topic.split("/")[2]
+
+    @property
+    def device(self) -> str:
+        return "/".join(self.topic.split("/")[4:])
+
+    @property
+    def payload(self) -> Payload:
+        return decode(self.raw)
+
+    @property
+    def values(self) -> dict:
+        """Value by name (or alias) of the last of each metric, raw where the type is left out."""
+        return {m.name or m.alias: read(m) if m.datatype else m.raw for m in self.payload.metrics}
+
+    def metric(self, name):
+        return next(m for m in self.payload.metrics if name in {m.name, m.alias})
+
+
+class Subscribe(NamedTuple):
+    topics: tuple[tuple[str, int], ...]
+
+
+class Unsubscribe(NamedTuple):
+    topics: tuple[str, ...]
+
+
+class Disconnect(NamedTuple):
+    pass
+
+
+class Dropped(NamedTuple):
+    """The connection ended without a DISCONNECT."""
+
+
+@dataclass
+class Broker:
+    packets: list = field(default_factory=list)
+    url: str = ""
+    answering: bool = True
+    """Answer UNSUBSCRIBE and PUBLISH of QoS 1."""
+    retained: dict[str, bytes] = field(default_factory=dict)
+    suback: int = 1
+    held: list[bytes] = field(default_factory=list)
+    writer: asyncio.StreamWriter | None = None
+    v5: bool = False
+
+    def of(self, kind) -> list:
+        return [packet for packet in self.packets if isinstance(packet, kind)]
+
+    @property
+    def published(self) -> list[Publish]:
+        return self.of(Publish)
+
+    @property
+    def verbs(self) -> list[str]:
+        return [packet.verb for packet in self.published]
+
+    def said(self, verb: str) -> list[Publish]:
+        return [packet for packet in self.published if packet.verb == verb]
+
+    def tell(self, topic: str, payload: bytes | Payload) -> None:
+        """Publish to the client."""
+        body = payload if isinstance(payload, bytes) else encode(payload)
+        self.writer.write(_packet(0x30, _text(topic) + self._no_properties + body))
+
+    def release(self) -> None:
+        """Give the answers that were held back."""
+        self.answering = True
+        self.writer.write(b"".join(self.held))
+        self.held.clear()
+
+    def cut(self) -> None:
+        self.writer.transport.abort()
+
+    async def serve(self, reader, writer) -> None:
+        self.writer = writer
+        try:
+            while True:
+                first = (await reader.readexactly(1))[0]
+                body = await reader.readexactly(await _length(reader))
+                if self._take(first, body):
+                    break
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self.packets.append(Dropped())
+        finally:
+            writer.close()
+
+    def _take(self, first: int, body: bytes) -> bool:
+        kind = first >> 4
+        if kind == 1:
+            self.packets.append(_connect(body))
+            self.v5 = self.packets[-1].version == 5
+            self.writer.write(_packet(0x20, b"\x00\x00" + self._no_properties))
+        elif kind == 3:
+            self._publish(first, body)
+        elif kind == 8:
+            topics, at = [], self._skip(body, 2)
+            while at < len(body):
+                name, at = _take_text(body, at)
+                topics.append((name, body[at]))
+                at += 1
+            self.packets.append(Subscribe(tuple(topics)))
+            codes = bytes([self.suback] * len(topics))
+            self.writer.write(_packet(0x90, body[:2] + self._no_properties + codes))
+            for topic, _ in topics:
+                if topic in self.retained:
+                    self.writer.write(_packet(0x31, _text(topic) + self._no_properties + self.retained[topic]))
+        elif kind == 10:
+            self.packets.append(Unsubscribe((_take_text(body, self._skip(body, 2))[0],)))
+            self._answer(_packet(0xB0, body[:2] + (b"\0\x11" if self.v5 else b"")))
+        elif kind == 12:
+            self.writer.write(b"\xd0\x00")
+        elif kind == 14:
+            self.packets.append(Disconnect())
+            return True
+        return False
+
+    def _publish(self, first: int, body: bytes) -> None:
+        topic, at = _take_text(body, 0)
+        qos = first >> 1 & 3
+        if qos:
+            self._answer(_packet(0x40, body[at : at + 2]))
+            at += 2
+        at = self._skip(body, at)
+        self.packets.append(Publish(topic, body[at:], qos, bool(first & 1)))
+
+    @property
+    def _no_properties(self) -> bytes:
+        return b"\0" if self.v5 else b""
+
+    def _skip(self, body: bytes, at: int) -> int:
+        """Behind the properties, which are short."""
+        return at + 1 + body[at] if self.v5 else at
+
+    def _answer(self, packet: bytes) -> None:
+        if self.answering:
+            self.writer.write(packet)
+        else:
+            self.held.append(packet)
+
+
+def _connect(body: bytes) -> Connect:
+    _, at = _take_text(body, 0)
+    version, flags, keepalive = body[at], body[at + 1], int.from_bytes(body[at + 2 : at + 4])
+    at += 4
+    properties = b""
+    if version == 5:
+        properties = body[at + 1 : at + 1 + body[at]]
+        at += 1 + body[at]
+    client_id, at = _take_text(body, at)
+    topic, payload = "", b""
+    if flags & 4:
+        if version == 5:
+            at += 1 + body[at]
+        topic, at = _take_text(body, at)
+        size = int.from_bytes(body[at : at + 2])
+        payload = body[at + 2 : at + 2 + size]
+    clean, retain = bool(flags & 2), bool(flags & 32)
+    return Connect(version, clean, properties, client_id, keepalive, topic, payload, flags >> 3 & 3, retain)
+
+
+def _text(text: str) -> bytes:
+    return len(text.encode()).to_bytes(2) + text.encode()
+
+
+def _take_text(body: bytes, at: int) -> tuple[str, int]:
+    end = at + 2 + int.from_bytes(body[at : at + 2])
+    return body[at + 2 : end].decode(), end
+
+
+def _packet(first: int, body: bytes) -> bytes:
+    size, length = len(body), b""
+    while size > 127:
+        length, size = length + bytes([size & 127 | 128]), size >> 7
+    return bytes([first]) + length + bytes([size]) + body
+
+
+async def _length(reader) -> int:
+    total = shift = 0
+    while True:
+        byte = (await reader.readexactly(1))[0]
+        total |= (byte & 127) << shift
+        if not byte & 128:
+            return total
+        shift += 7
+
+
+@asynccontextmanager
+async def scripted_broker():
+    broker = Broker()
+    server = await asyncio.start_server(broker.serve, "127.0.0.1", 0)
+    broker.url = f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield broker
+    finally:
+        server.close()
+        if broker.writer:
+            broker.writer.close()
+        await server.wait_closed()
