@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import Any
 
 from gateway.frame import Frame
 
@@ -37,5 +38,7 @@ class Batch:
     historical: bool = False
     block: bytes = b""
     """The frame as the spool has it (gateway.wire.columns), so that nothing is encoded twice."""
+    bounds: tuple[dict[str, Any], ...] = ()
+    """Error bounds in force, one for each step that trades error for bytes; plain JSON types."""
     epoch: int = 0
     """Which life of the state folder numbered it; a folder begun anew has another one."""

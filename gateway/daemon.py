@@ -29,10 +29,11 @@ from gateway.liveness import CHECK_S, Liveness, stale_samples
 from gateway.logs import set_up
 from gateway.rejected import RejectedRing
 from gateway.reload import Changes, compare
-from gateway.store.segments import Segment
+from gateway.store.segments import Rebound, Segment
 from gateway.store.store import StateLock, Store, with_store
 from gateway.tapping import Taps
 from gateway.watchdog import Watchdog
+from pipelines.bounds import Bound
 
 log = logging.getLogger(__name__)
 
@@ -171,7 +172,24 @@ class Daemon:
             "findings": self._joining.findings_verb,
             "accept": self._joining.accept_verb,
             "tap": self._taps.tap_verb,
+            "bound": self._bound_verb,
         }
+
+    async def _bound_verb(self, request: dict[str, Any]) -> dict[str, Any]:
+        """``{"verb": "bound", "pipeline": "live", "step": "deadband", "bound": "0.5%"}``; stays over restarts."""
+        pipeline = self.intake.engine.graph.pipelines.get(str(request.get("pipeline")))
+        if pipeline is None:
+            raise OnpathError(f"there is no pipeline {request.get('pipeline')!r}")
+        step = pipeline.find_step(str(request.get("step")))
+        if step is None or step.operator.bound is None:
+            raise OnpathError(f"{request.get('step')!r} is no step with a bound; give its number, from 0")
+        try:
+            bound = Bound.parse(request.get("bound", ""))
+        except (ValueError, TypeError) as error:
+            raise OnpathError(str(error)) from None
+        before = step.operator.bound
+        await self.intake.rebound(Rebound(pipeline.name, step.key, bound))
+        return {"before": before.as_dict(), "bound": bound.as_dict()}
 
     async def _watch_devices(self) -> None:
         """Once a second, say of devices that went silent that they are stale."""

@@ -88,6 +88,14 @@ class Directory:
         self._changed[known] = None
         return known
 
+    def make(self, point: Point) -> int:
+        """See :meth:`pipelines.base.Points.make`. Not bounded: base points are, and steps are few."""
+        known = self._ids.get(point.name)
+        if known is not None and self._points[known] == point:
+            return known
+        with self._lock:
+            return self._add(point, bounded=False)
+
     def derive(self, base: Ids, suffix: str, **changes: Any) -> Ids:
         """See :meth:`pipelines.base.Points.derive`. Not bounded: base points are, and steps are few."""
         table = self._derived.get(suffix)

@@ -23,7 +23,7 @@ from gateway.directory import Directory
 from gateway.frame import Frame, concat, grouped
 from gateway.graph import Graph, Outputs
 from gateway.store.config import SpoolFull
-from gateway.store.segments import Segment, Step, Tick
+from gateway.store.segments import Rebound, Segment, Step, Tick
 from gateway.store.store import Memory, Store, with_store
 from gateway.store.tokens import RecentTokens
 
@@ -146,15 +146,18 @@ class Engine:
                     outputs += self.graph.tick(now_ns)
                 case Step(delta_ns):
                     outputs += self.graph.clock_stepped(delta_ns)
+                case Rebound():
+                    outputs += self.graph.rebound(segment.pipeline, segment.step, segment.bound)
         return outputs
 
-    def _spool(self, outputs: Outputs, now_ns: int) -> dict[str, list[Batch]]:
+    def _spool(self, outputs: Outputs, now_ns: int, made_by: Graph | None = None) -> dict[str, list[Batch]]:
         together: dict[tuple[str, str], list[Frame]] = {}
         for uplink, pipeline, frame in outputs:
             together.setdefault((uplink, pipeline), []).append(frame)
         batches: dict[str, list[Batch]] = {}
         for (uplink, pipeline), frames in together.items():
-            rows = self.store.spool.append(uplink, pipeline, concat(frames), now_ns)
+            bounds = (made_by or self.graph).bounds(pipeline)
+            rows = self.store.spool.append(uplink, pipeline, concat(frames), now_ns, bounds)
             batches.setdefault(uplink, []).extend(rows)
         return batches
 
@@ -177,11 +180,11 @@ class Engine:
         """
         self._wanted = pipelines
         committed = self.commit(Group(), now_ns)
-        successor = Graph(pipelines, self.directory)
-        flushed = successor.succeed(self.graph)
+        before, successor = self.graph, Graph(pipelines, self.directory)
+        flushed = successor.succeed(before)
         self.graph = successor
         with self.store.transaction():
-            for uplink, batches in self._spool(flushed, now_ns).items():
+            for uplink, batches in self._spool(flushed, now_ns, before).items():
                 committed.batches.setdefault(uplink, []).extend(batches)
             self.store.write_directory(self.directory)
             self.store.write_checkpoint(self.graph.snapshot())

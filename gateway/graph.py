@@ -9,6 +9,7 @@ from typing import Any
 from gateway.config.model import PipelineConfig
 from gateway.frame import EMPTY, Frame, concat
 from pipelines.base import Points
+from pipelines.bounds import Bound
 from pipelines.runner import Pipeline
 
 Outputs = list[tuple[str, str, Frame]]
@@ -58,6 +59,17 @@ class Graph:
 
     def _outputs(self, made: Mapping[str, Frame]) -> Outputs:
         return [(uplink, name, frame) for name, frame in made.items() if len(frame) for uplink in self._uplinks[name]]
+
+    def rebound(self, pipeline: str, step: str, bound: Bound) -> Outputs:
+        """Give a step another error bound; nothing happens if it is not there any more."""
+        if pipeline in self.pipelines:
+            self.pipelines[pipeline].rebound(step, bound)
+        return []
+
+    def bounds(self, name: str) -> tuple[dict[str, Any], ...]:
+        """The error bounds in force for what a pipeline gives: of its own steps and of those before it."""
+        own = self.pipelines[name].bounds()
+        return tuple(bound for feeder in self._feeders[name] for bound in self.bounds(feeder)) + own
 
     def succeed(self, old: Graph) -> Outputs:
         """Take over unchanged operators of the graph that runs now; what the others still held, flushed.

@@ -22,7 +22,7 @@ from gateway.engine import Committed, Engine, Group
 from gateway.errors import StoreError
 from gateway.frame import Frame
 from gateway.store.config import StoreConfig
-from gateway.store.segments import Segment, Step, Tick
+from gateway.store.segments import Rebound, Segment, Step, Tick
 from gateway.store.store import Memory
 
 log = logging.getLogger(__name__)
@@ -299,6 +299,17 @@ class Intake:
         if began is None:
             return 0.0
         return max(0.0, asyncio.get_running_loop().time() - began - self.config.commit)
+
+    async def rebound(self, change: Rebound) -> None:
+        """Give a step another error bound; returns when that is on disk, and in force.
+
+        Raises:
+            StoreError: it is not.
+        """
+        group = self._group
+        group.add(change)
+        self._news.set()
+        await group.durable()
 
     async def on_store(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a function in the store's thread."""

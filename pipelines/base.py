@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from gateway.frame import Frame, Ids, Mask
     from gateway.point import Point
+    from pipelines.bounds import Bound
 
 Glob = Annotated[str, msgspec.Meta(min_length=1)]
 Globs = Glob | Annotated[list[Glob], msgspec.Meta(min_length=1)]
@@ -49,6 +50,8 @@ class OperatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     points: Globs = "**"
     """Which points the step works on; all others pass it untouched."""
+    dry_run: bool = False
+    """Let everything pass as it is, and only count what the step would have done; ``status`` shows it."""
 
     def create(self, points: Points) -> Operator:
         """The operator for these options."""
@@ -70,6 +73,18 @@ class Points(Protocol):
 
     def name(self, point_id: int) -> str:
         """The point's name."""
+
+    def find(self, name: str) -> int | None:
+        """The id of a name, or None."""
+
+    def make(self, point: Point) -> int:
+        """The id of a point that an operator makes itself; what is said of a known one is brought up to date."""
+
+    def state(self, point_id: int, text: str) -> float:
+        """The number that stands for ``text`` in the point's table of states; appended when new."""
+
+    def states(self, point_id: int) -> list[str] | None:
+        """The texts of a state point by number, or None if it has none."""
 
     def derive(self, base: Ids, suffix: str, **changes: Any) -> Ids:
         """Ids of the points named base + suffix (``m1/power`` + ``#mean``), [n]; made when new.
@@ -179,6 +194,8 @@ class Operator(abc.ABC):
     state_class: ClassVar[StateClass] = StateClass.STATELESS
     merges: ClassVar[bool] = False
     """Whether partial results of this operator combine by the points' merge rules."""
+    joins: ClassVar[bool] = False
+    """Whether a result may depend on several points (an expression, a sum over devices)."""
 
     def __init__(self) -> None:
         self.counts = Counts()
@@ -200,6 +217,15 @@ class Operator(abc.ABC):
         """The gateway's wall clock jumped by ``delta_ns``; what has to be let go because of it."""
         del delta_ns
         return EMPTY
+
+    @property
+    def bound(self) -> Bound | None:
+        """How far what is sent may lie from what came in; None for an operator that loses nothing or merely judges."""
+        return None
+
+    def set_bound(self, bound: Bound) -> None:
+        """Use another bound from now on; part of the snapshot from then on. For operators that have one."""
+        raise NotImplementedError(f"{type(self).__name__} has no bound ({bound})")
 
     def snapshot(self) -> State:
         """All state, of which nothing is shared with the running operator."""

@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from gateway.frame import EMPTY, Frame, concat
-from pipelines.base import Operator, OperatorConfig, Points, Selector, State
+from pipelines.base import Counts, Operator, OperatorConfig, Points, Selector, State
+from pipelines.bounds import Bound
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,16 @@ class Step:
         self.operator: Operator = self._create()
         self.key = f"{occurrence}:{kind}:{told(config)}"
         self._selector = Selector(points, config.points)
+        self._dry_run = config.dry_run
+        self._globs = [config.points] if isinstance(config.points, str) else list(config.points)
+        self._passed = Counts()
+        """What went through untouched, if the step is only tried."""
         self.failures = 0
+
+    @property
+    def counts(self) -> Counts:
+        """Where the samples went; of a step that is only tried they all passed."""
+        return self._passed if self._dry_run else self.operator.counts
 
     def process(self, frame: Frame) -> Frame:
         """The samples of other points, then what the operator passes on of its own."""
@@ -50,6 +60,14 @@ class Step:
         return self._run(self.operator.clock_stepped, delta_ns, 0)
 
     def _run(self, call: Callable[[Any], Frame], argument: Frame | int, taken: int) -> Frame:
+        if not self._dry_run:
+            return self._run_counted(call, argument, taken)
+        self._run_counted(call, argument, taken)
+        self._passed.samples_in += taken
+        self._passed.samples_out += taken
+        return argument if isinstance(argument, Frame) else EMPTY
+
+    def _run_counted(self, call: Callable[[Any], Frame], argument: Frame | int, taken: int) -> Frame:
         counts = self.operator.counts
         derived = counts.derived
         counts.samples_in += taken
@@ -70,18 +88,40 @@ class Step:
         counts.samples_out += len(out) - (counts.derived - derived)
         return out
 
+    @property
+    def lossy(self) -> bool:
+        """Whether values that leave the step may differ from those that came in."""
+        return self.operator.bound is not None and not self._dry_run
+
+    @property
+    def told_bound(self) -> dict[str, Any]:
+        """The bound as batches carry it: ``{"step": "deadband", "points": [...], "percent": 0.5}``."""
+        assert self.operator.bound is not None
+        return {"step": self.kind, "points": self._globs, **self.operator.bound.as_dict()}
+
     def renew(self) -> None:
         """Begin afresh, as if no sample had been seen."""
         self.operator = self._create()
 
     def snapshot(self) -> State:
         """The operator's state and counters."""
-        return {"counts": self.operator.counts.as_dict(), "state": self.operator.snapshot()}
+        passed = {"passed": self._passed.samples_in} if self._dry_run else {}
+        return {"counts": self.operator.counts.as_dict(), "state": self.operator.snapshot(), **passed}
 
     def restore(self, state: State) -> None:
         """The inverse of :meth:`snapshot`."""
         self.operator.restore(state["state"])
         self.operator.counts.restore(state["counts"])
+        self._passed.samples_in = self._passed.samples_out = state.get("passed", 0)
+
+    def status(self) -> dict[str, Any]:
+        """Counters, the bound in force, and of a step that is only tried what it would have done."""
+        row: dict[str, Any] = {"step": self.kind, **self.counts.as_dict()}
+        if self.operator.bound is not None:
+            row["bound"] = self.operator.bound.as_dict()
+        if self._dry_run:
+            row["dry_run"] = self.operator.counts.as_dict()
+        return row
 
 
 def told(config: OperatorConfig) -> str:
@@ -150,6 +190,23 @@ class Pipeline:
         self.samples_out += len(carried)
         return carried
 
+    def rebound(self, key: str, bound: Bound) -> None:
+        """Give a step another error bound from here on."""
+        for step in self.steps:
+            if step.key == key and step.operator.bound is not None:
+                step.operator.set_bound(bound)
+
+    def find_step(self, word: str) -> Step | None:
+        """The step with this number (from 0), or the only one of this name that has a bound."""
+        if word.isdecimal() and int(word) < len(self.steps):
+            return self.steps[int(word)]
+        named = [step for step in self.steps if step.kind == word and step.operator.bound is not None]
+        return named[0] if len(named) == 1 else None
+
+    def bounds(self) -> tuple[dict[str, Any], ...]:
+        """What may be lost of each value, by the steps that trade error for bytes."""
+        return tuple(step.told_bound for step in self.steps if step.lossy)
+
     def flush_step(self, index: int) -> Frame:
         """All that a step still holds, run through the steps behind it; the step is about to go."""
         out = self._through(self.steps[index].clock_stepped(0), index + 1)
@@ -172,7 +229,7 @@ class Pipeline:
         for index, step in enumerate(self.steps):
             if step.key in known:
                 self.steps[index] = known[step.key]
-        gone = {key: step.operator.counts.as_dict() for key, step in known.items() if key not in kept}
+        gone = {key: step.counts.as_dict() for key, step in known.items() if key not in kept}
         self._take_totals(old.samples_in, old.samples_out, old.retired, gone)
 
     def _take_totals(
@@ -187,7 +244,7 @@ class Pipeline:
         """Begin all steps but the known ones afresh; what they had counted stays in the balance."""
         for step in self.steps:
             if step.key not in known:
-                counts = step.operator.counts
+                counts = step.counts
                 counts.drop("renewed", counts.queued)
                 counts.queued = 0
                 self.retired.update({key: getattr(counts, key) for key in _TOTALS})
@@ -209,7 +266,7 @@ class Pipeline:
         for step in self.steps:
             if step.key in kept:
                 step.restore(found[step.key])
-        gone = {key: _let_go(step["counts"]) for key, step in found.items() if key not in kept}
+        gone = {key: _let_go(step) for key, step in found.items() if key not in kept}
         self._take_totals(state["in"], state["out"], state["retired"], gone)
         return kept
 
@@ -218,17 +275,18 @@ class Pipeline:
 
         Always ``in + derived == out + filtered + aggregated + dropped + queued``.
         """
-        total = {
-            key: self.retired[key] + sum(getattr(step.operator.counts, key) for step in self.steps) for key in _TOTALS
-        }
+        total = {key: self.retired[key] + sum(getattr(step.counts, key) for step in self.steps) for key in _TOTALS}
         return {
             "in": self.samples_in,
             "out": self.samples_out,
             **total,
-            "steps": [{"step": step.kind, **step.operator.counts.as_dict()} for step in self.steps],
+            "steps": [step.status() for step in self.steps],
         }
 
 
-def _let_go(counts: dict[str, Any]) -> dict[str, Any]:
+def _let_go(step: dict[str, Any]) -> dict[str, Any]:
     """Counters of a step that will not come back: what it held is dropped."""
+    if "passed" in step:
+        return dict.fromkeys(_TOTALS, 0)
+    counts: dict[str, Any] = step["counts"]
     return counts | {"dropped": counts["dropped"] + counts["queued"], "queued": 0}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LEAVES = {f"gateway.{leaf}" for leaf in ("frame", "errors", "quality", "point", "units", "merge")}
+LEAVES = {f"gateway.{leaf}" for leaf in ("frame", "errors", "quality", "point", "units", "merge", "finding")}
 OURS = {"gateway", "adapters", "pipelines"}
 HEAVY = {"aiocoap", "gmqtt", "pymodbus", "aiomqtt", "paho", "serial", "apsw", "nats"}
 

@@ -148,6 +148,21 @@ def status(config: ConfigPath = DEFAULT_CONFIG, state: StatePath = None, as_json
 
 
 @app.command()
+def bound(
+    pipeline: Annotated[str, typer.Argument(help="Name of the pipeline.")],
+    step: Annotated[str, typer.Argument(help="The step: its name, or its number from 0.")],
+    value: Annotated[str, typer.Argument(help="The largest error from now on: 0.2 (in the point's unit) or 0.5%.")],
+    config: ConfigPath = DEFAULT_CONFIG,
+    state: StatePath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a running step that trades error for bytes another bound; it stays over restarts."""
+    from gateway.cli.running import set_bound
+
+    set_bound(config, state, pipeline, step, value, as_json=as_json)
+
+
+@app.command()
 def discover(
     targets: Annotated[
         list[str] | None,

@@ -44,6 +44,13 @@ CREATE TABLE checkpoint (pipeline TEXT PRIMARY KEY, state BLOB NOT NULL) WITHOUT
 """
 
 
+# Added since the first release; an older version leaves it alone, so the format keeps its number
+_ADDED = """
+CREATE TABLE IF NOT EXISTS bounds (uplink TEXT NOT NULL, pipeline TEXT NOT NULL, seq INTEGER NOT NULL,
+    bounds BLOB NOT NULL, PRIMARY KEY (uplink, pipeline, seq)) WITHOUT ROWID;
+"""
+
+
 def open_database(folder: Path, now_ns: int) -> apsw.Connection:
     """Open or create the store of a state folder.
 
@@ -77,6 +84,7 @@ def _prepare(db: apsw.Connection, now_ns: int) -> None:
         _create(db, now_ns)
     elif version != FORMAT:
         raise StoreError(f"has format {version}, this version reads {FORMAT}")
+    db.execute(_ADDED)
 
 
 def _create(db: apsw.Connection, now_ns: int) -> None:

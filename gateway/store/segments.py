@@ -1,13 +1,15 @@
 """A journal block: what came in between two commits, in order. A pure codec.
 
 A block is zstd over a msgpack list of ``[kind, body]``: 0 a frame (columns, see gateway.wire.columns),
-1 a tick (stream time, ns), 2 a step of the wall clock (ns).
+1 a tick (stream time, ns), 2 a step of the wall clock (ns), 3 another error bound of a step
+(``[pipeline, step, absolute, percent]``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import msgpack
 import zstandard
@@ -15,6 +17,7 @@ import zstandard
 from gateway.errors import PayloadError
 from gateway.frame import Frame
 from gateway.wire import columns
+from pipelines.bounds import Bound
 
 MAX_BYTES = 1 << 28
 PLAIN_BELOW = 256
@@ -35,12 +38,22 @@ class Step:
     delta_ns: int
 
 
-Segment = Frame | Tick | Step
+@dataclass(frozen=True)
+class Rebound:
+    """A person, or the link's budget, gave a step of a pipeline another error bound."""
+
+    pipeline: str
+    step: str
+    """The step's key, see :class:`pipelines.runner.Step`."""
+    bound: Bound
+
+
+Segment = Frame | Tick | Step | Rebound
 
 
 def encode(segments: Iterable[Segment]) -> bytes:
     """The bytes of a block."""
-    items: list[tuple[int, bytes | int]] = []
+    items: list[tuple[int, bytes | int | list[Any]]] = []
     for segment in segments:
         match segment:
             case Frame():
@@ -49,6 +62,8 @@ def encode(segments: Iterable[Segment]) -> bytes:
                 items.append((1, now_ns))
             case Step(delta_ns):
                 items.append((2, delta_ns))
+            case Rebound(pipeline, step, bound):
+                items.append((3, [pipeline, step, bound.absolute, bound.percent]))
     return zstandard.ZstdCompressor(level=1, write_checksum=True).compress(msgpack.packb(items))
 
 
@@ -77,5 +92,7 @@ def _segment(item: object) -> Segment:
             return Tick(now_ns)
         case [2, int(delta_ns)]:
             return Step(delta_ns)
+        case [3, [str(pipeline), str(step), float() | None as absolute, float() | None as percent]]:
+            return Rebound(pipeline, step, Bound(absolute=absolute, percent=percent))
         case _:
             raise PayloadError("bad-block", repr(item)[:60])

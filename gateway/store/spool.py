@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import apsw
 import msgspec
@@ -11,6 +12,7 @@ import msgspec
 from gateway.batch import Batch, Loss, RowKind
 from gateway.errors import PayloadError
 from gateway.frame import EMPTY, Frame, grouped
+from gateway.store.bounds import BoundsTable
 from gateway.store.config import SpoolConfig, SpoolFull
 from gateway.store.database import rows_of
 from gateway.wire import columns
@@ -47,8 +49,12 @@ class Spool:
     newest: int = 0
     """The highest seq that was ever given."""
 
+    def __post_init__(self) -> None:
+        self.bounds = BoundsTable(self.db)
+
     def load(self) -> None:
         """Learn what is there; reads the index only."""
+        self.bounds.load()
         query = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'spool'"
         self.newest = self.db.execute(query).get
         self.gauges = {
@@ -66,7 +72,9 @@ class Spool:
         """Whether the uplink's part has reached its bound."""
         return self.gauge(uplink).bytes >= self.config.max_size
 
-    def append(self, uplink: str, pipeline: str, frame: Frame, now_ns: int) -> list[Batch]:
+    def append(
+        self, uplink: str, pipeline: str, frame: Frame, now_ns: int, bounds: tuple[dict[str, Any], ...] = ()
+    ) -> list[Batch]:
         """Write samples as rows of at most :data:`MAX_ROW`; makes room or refuses by the rule for full."""
         batches: list[Batch] = []
         frame = grouped(frame)  # as it will be read back: one record id has one content, also after a restart
@@ -75,7 +83,8 @@ class Spool:
             block = columns.encode(part)
             if self._make_room(uplink, pipeline, part, len(block)):
                 seq = self._insert(uplink, pipeline, RowKind.SAMPLES, part, now_ns, block)
-                batches.append(Batch(seq, pipeline, now_ns, part, block=block, epoch=self.epoch))
+                self.bounds.note(uplink, pipeline, seq, bounds)
+                batches.append(Batch(seq, pipeline, now_ns, part, block=block, bounds=bounds, epoch=self.epoch))
         return batches
 
     def _insert(self, uplink: str, pipeline: str, kind: RowKind, frame: Frame, now_ns: int, block: bytes) -> int:
@@ -168,7 +177,12 @@ class Spool:
             seqs = [seq for (seq,) in rows_of(self.db, query, (uplink, horizon))]
             self._give_up(uplink, seqs, "spool-age")
             gone += len(seqs)
+        self.bounds.trim(min((self._first(uplink) for uplink in self.gauges), default=self.newest))
         return gone
+
+    def _first(self, uplink: str) -> int:
+        query = "SELECT seq FROM spool WHERE uplink = ? ORDER BY seq LIMIT 1"
+        return next((seq for (seq,) in rows_of(self.db, query, (uplink,))), self.newest)
 
     def remove(self, records: Iterable[tuple[str, int]]) -> None:
         """Delete rows that the other side has, given as (uplink, seq)."""
@@ -198,7 +212,9 @@ class Spool:
                 self.damaged += 1
                 loss = Loss(first, last, samples, "spool-damaged")
             historical = now_ns - created > HISTORICAL_AFTER_NS
-            batches.append(Batch(seq, pipeline, created, frame, loss, historical, b"" if loss else block, self.epoch))
+            bounds = () if loss else self.bounds.at(uplink, pipeline, seq)
+            plain = b"" if loss else block
+            batches.append(Batch(seq, pipeline, created, frame, loss, historical, plain, bounds, self.epoch))
         return batches
 
     def oldest_ns(self, uplink: str) -> int | None:

@@ -85,9 +85,10 @@ class FrameDecoder:
 
     def _record(self, message: dict[str, Any]) -> dict[str, Any]:
         try:
-            return {field: message[field] for field in _ID_FIELDS}
+            record = {field: message[field] for field in _ID_FIELDS}
         except KeyError as error:
             raise PayloadError("bad-message", f"without {error}") from error
+        return record | {"bounds": message["bounds"]} if message.get("bounds") else record
 
     def _described(self, name: str) -> dict[int, Any]:
         """All points that a directory and those it builds on describe; the newest word on each holds."""

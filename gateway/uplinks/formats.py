@@ -5,8 +5,10 @@
     {"gateway": "feeder-7", "epoch": 1, "seq": 42, "pipeline": "meters", "historical": false,
      "samples": [{"point": "m1/voltage", "time": "2026-01-31T12:00:00.250Z", "value": 230.1, "quality": "good"}]}
 
-``time`` may be integer ns by option; a point with texts gives its text as value; a sample without a value
-has ``null`` and a ``reason``; a loss marker has no samples and ``"loss": {"from", "to", "count", "reason"}``.
+``bounds`` is there where steps trade error for bytes, with the error bound that each had: ``[{"step": "deadband",
+"points": ["**"], "percent": 0.5}]``. ``time`` may be integer ns by option; a point with texts gives its text as
+value; a sample without a value has ``null`` and a ``reason``; a loss marker has no samples and ``"loss": {"from", "to",
+"count", "reason"}``.
 
 ``frame``, one msgpack map a batch: ``{"onpath": 1, "gateway", "epoch", "seq", "pipeline", "historical",
 "directory": <hash>, "columns": <bytes>}`` with columns as in gateway.wire.columns, or ``"loss"`` instead.
@@ -48,6 +50,8 @@ def encode_json(batch: Batch, gateway: str, directory: Directory, time: TimeForm
         "historical": batch.historical,
         "samples": samples(batch.frame, directory, time),
     }
+    if batch.bounds:
+        record["bounds"] = batch.bounds
     if batch.loss:
         record["loss"] = _loss(batch.loss, time)
     return msgspec.json.encode(record)
@@ -128,6 +132,8 @@ class FrameEncoder:
             "historical": batch.historical,
             "directory": self._hash,
         }
+        if batch.bounds:
+            record["bounds"] = list(batch.bounds)
         if batch.loss:
             record["loss"] = _loss(batch.loss, TimeFormat.NS)
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -11,6 +10,7 @@ from gateway.errors import FieldError
 from gateway.frame import by_point, group_starts
 from gateway.units import Duration
 from pipelines.base import Operator, OperatorConfig, State, StateClass, grown
+from pipelines.bounds import Bound, bound_of
 from pipelines.operators.news import MANY_LANES, UNSEEN, New, Runs, Sent, Tolerance, around, nan_codes
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class DeadbandConfig(OperatorConfig, frozen=True, kw_only=True):
     point whose kind is state passes on every change. A NaN passes unless the last one sent was a NaN with
     the same reason. A silent device produces nothing: never an old value with a new time.
 
-    Exactly one of ``absolute`` and ``percent`` is given. Report by exception as PI, OPC UA (Part 8,
+    Exactly one of ``absolute``, ``percent`` and ``epsilon`` is given. Report by exception as PI, OPC UA (Part 8,
     PercentDeadband) and IEC 61850 (``db``) have it.
 
     Example::
@@ -51,12 +51,11 @@ class DeadbandConfig(OperatorConfig, frozen=True, kw_only=True):
     max_silence: Duration | None = None
     """Longest source time between two samples of a point that goes on reporting; left out: no bound."""
 
+    epsilon: float | str | None = None
+    """The same in one word, as all operators that trade error for bytes take it: ``0.2`` or ``0.5%``."""
+
     def __post_init__(self) -> None:
-        if (self.absolute is None) == (self.percent is None):
-            raise FieldError((), "needs exactly one of absolute and percent")
-        for name, band in (("absolute", self.absolute), ("percent", self.percent)):
-            if band is not None and not 0 <= band < math.inf:
-                raise FieldError(name, "must be a finite number, 0 or more")
+        bound_of(self.absolute, self.percent, self.epsilon)
         if self.max_silence is not None and self.max_silence.ns <= 0:
             raise FieldError("max_silence", "must be longer than 0; leave it out for no bound")
 
@@ -74,8 +73,9 @@ class Deadband(Operator):
     def __init__(self, config: DeadbandConfig, points: Points) -> None:
         super().__init__()
         self._points = points
-        silence_ns = 0 if config.max_silence is None else config.max_silence.ns
-        self._tolerance = Tolerance(points, absolute=config.absolute, percent=config.percent, silence_ns=silence_ns)
+        self._silence_ns = 0 if config.max_silence is None else config.max_silence.ns
+        self._bound = bound_of(config.absolute, config.percent, config.epsilon)
+        self._tolerance = self._tolerances()
         # The samples sent last, by point id; what a NaN's reason is can be told from the value.
         self._value = np.empty(0, np.float64)
         self._band = np.empty(0, np.float64)
@@ -85,6 +85,22 @@ class Deadband(Operator):
         """Whether any of them may be a NaN."""
         self._first = np.empty(0, np.intp)
         """Scratch: where in the frame the first news of a point is."""
+
+    def _tolerances(self) -> Tolerance:
+        bound = self._bound
+        return Tolerance(self._points, absolute=bound.absolute, percent=bound.percent, silence_ns=self._silence_ns)
+
+    @property
+    def bound(self) -> Bound:
+        """See the base class: no sample that is left out lies further from the one sent before it."""
+        return self._bound
+
+    def set_bound(self, bound: Bound) -> None:
+        """See the base class; the bands around what was sent change at once."""
+        self._bound = bound
+        self._tolerance = self._tolerances()
+        known = np.flatnonzero(self._word != UNSEEN).astype(np.int32)
+        self._band[known] = around(self._value[known], *self._tolerance.widths(known))
 
     def process(self, frame: Frame) -> Frame:
         """The samples that are news."""
@@ -145,11 +161,15 @@ class Deadband(Operator):
             "value": self._value[known],
             "due": self._due[known],
             "word": self._word[known],
+            "bound": self._bound.as_dict(),
         }
 
     def restore(self, state: State) -> None:
         """The inverse of :meth:`snapshot`."""
         known = state["point"]
+        if "bound" in state:
+            self._bound = Bound(**state["bound"])
+            self._tolerance = self._tolerances()
         self._grow(len(self._points))
         self._word[:] = UNSEEN
         self._value[known], self._due[known], self._word[known] = state["value"], state["due"], state["word"]

@@ -12,6 +12,7 @@ from math import isnan
 
 from gateway.point import Kind, compile_glob
 from gateway.quality import HISTORICAL, Reason, no_value
+from pipelines.bounds import bound_of
 from pipelines.operators.limits import Action
 
 INVALID, QUESTIONABLE, OUT_OF_RANGE, INACCURATE = 1, 3, 1 << 3, 1 << 9
@@ -103,8 +104,9 @@ class Filter:
 class Deadband:
     def __init__(self, config, points):
         self.points = points
-        self.absolute = config.absolute
-        self.share = None if config.percent is None else config.percent / 100
+        bound = bound_of(config.absolute, config.percent, config.epsilon)
+        self.absolute = bound.absolute
+        self.share = None if bound.percent is None else bound.percent / 100
         self.silence = None if config.max_silence is None else config.max_silence.ns
         self.sent = {}
         self.bands = {}
