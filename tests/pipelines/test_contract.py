@@ -14,12 +14,17 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.bounds import Bound
 from pipelines.registry import OPERATORS
 from tests.pipelines.scripts import POINTS, Run, directory, frame_of, operator, plain, rows, scripts
 
 CASES = [(kind, options) for kind, config in OPERATORS.items() for options in config.EXAMPLES]
 every_operator = pytest.mark.parametrize(
     ("kind", "options"), CASES, ids=[f"{kind}-{at}" for at, (kind, _) in enumerate(CASES)]
+)
+ALONE = [(kind, options) for kind, options in CASES if not operator(kind, options, directory()).joins]
+every_lone_operator = pytest.mark.parametrize(
+    ("kind", "options"), ALONE, ids=[f"{kind}-{at}" for at, (kind, _) in enumerate(ALONE)]
 )
 CUTS = st.lists(st.integers(0, 24), max_size=5)
 quick = settings(max_examples=15, deadline=None)
@@ -89,7 +94,7 @@ def test_order_within_a_point_is_kept(kind, options, script, cuts):
             assert all(time in left for point, time, *_ in out if point == name)
 
 
-@every_operator
+@every_lone_operator
 @quick
 @given(script=scripts(), chosen=st.sets(st.integers(0, len(POINTS) - 1)))
 def test_one_point_never_changes_another(kind, options, script, chosen):
@@ -161,3 +166,21 @@ def test_any_quality_word(kind, options):
     for word in range(0, 1 << 16, 251):
         samples = [(0, 5, float(word), word), (1, 6, np.nan, word ^ 0xFFFF)]
         run.part([(p, run.now + t, v, q) for p, t, v, q in samples], 10**9, step=False)
+
+
+@every_operator
+@quick
+@given(before=scripts(), after=scripts(), wider=st.booleans())
+def test_a_bound_changed_at_run_time_is_in_force_and_in_the_snapshot(kind, options, before, after, wider):
+    run = Run(kind, options)
+    if run.operator.bound is None:
+        with pytest.raises(NotImplementedError):
+            run.operator.set_bound(Bound(absolute=1.0))
+        return
+    bound = Bound(percent=5.0) if wider else Bound(absolute=0.01)
+    run.script(before)
+    run.operator.set_bound(bound)
+    assert run.operator.bound == bound
+    other = run.moved()
+    assert other.operator.bound == bound
+    assert run.script(after) == other.script(after)
