@@ -123,8 +123,9 @@ class Context(Protocol):
     def expect(self, device: str, period_s: float) -> None:
         """Say how often a device is asked or has promised to speak; 0: nothing is known of that any more.
 
-        A device that is silent beyond it becomes stale (:mod:`gateway.liveness`), whatever its protocol. One
-        whose link the adapter has said to be down is left alone, for its points are bad already.
+        An infinite period says that the device may be silent for as long as it likes. A device that is silent
+        beyond its period becomes stale (:mod:`gateway.liveness`), whatever its protocol. One whose link the adapter
+        has said to be down is left alone, for its points are bad already.
         """
 
     def reject(self, reason: str, where: str, payload: bytes = b"", detail: str = "") -> None:

@@ -2,57 +2,43 @@
 
 from __future__ import annotations
 
-import enum
 import string
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
-from adapters.mqtt.config import check_broker_url
+from adapters.mqtt.config import check_broker_url, check_state_topic, check_tls
 from gateway.errors import FieldError
 from gateway.units import Duration, Size
+from gateway.uplinks.options import BatchOptions, Format, TimeFormat, UplinkConfig
+from gateway.uplinks.sparkplug.config import SparkplugUplinkConfig
 
 if TYPE_CHECKING:
     from gateway.uplinks.base import Uplink
 
-
-class Format(enum.StrEnum):
-    """How a batch is written for the other side."""
-
-    JSON = "json"
-    FRAME = "frame"
-
-
-class TimeFormat(enum.StrEnum):
-    """How ``json`` writes times."""
-
-    RFC3339 = "rfc3339"
-    """UTC with milliseconds: ``2026-01-31T12:00:00.250Z``."""
-    NS = "ns"
-    """Integer nanoseconds since 1970 UTC."""
+__all__ = [
+    "UPLINKS",
+    "FileUplinkConfig",
+    "Format",
+    "MqttUplinkConfig",
+    "StdoutUplinkConfig",
+    "TimeFormat",
+    "UplinkConfig",
+]
 
 
-class UplinkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
-    """Options that every uplink has. A subclass repeats ``frozen=True, kw_only=True`` and sets ``tag``."""
-
-    format: Format = Format.JSON
-    """``json``, or ``frame`` (compact, between gateways)."""
-    time: TimeFormat = TimeFormat.RFC3339
-    """How ``json`` writes times."""
-
-    def create(self) -> Uplink:
-        """The uplink for these options. Imports its module here, so that unused ones cost nothing."""
-        raise NotImplementedError
-
-
-class MqttUplinkConfig(UplinkConfig, frozen=True, kw_only=True, tag="mqtt"):
+class MqttUplinkConfig(BatchOptions, frozen=True, kw_only=True, tag="mqtt"):
     """Publish each batch with QoS 1; it leaves the spool when the broker has acknowledged it."""
 
     url: str
-    """``mqtt://host:1883`` or ``mqtts://host:8883``."""
+    """``mqtt://host:1883``, ``mqtts://host:8883`` for TLS, or over WebSockets ``ws://host/mqtt`` and
+    ``wss://host/mqtt``."""
     topic: Annotated[str, msgspec.Meta(min_length=1, pattern=r"^[^+#]+$")] = "onpath/{gateway}/{pipeline}"
     """May name ``{gateway}``, ``{pipeline}`` and ``{uplink}``. ``frame`` puts its directory messages,
     retained, below it: ``<topic>/directory/<hash>``."""
+    state_topic: str = ""
+    """Where to say whether this uplink is connected, retained: ``online`` and ``offline`` as JSON. The broker
+    itself says so when the link is lost. May name ``{gateway}`` and ``{uplink}``. Default: nowhere."""
     version: Literal["3.1.1", "5"] = "3.1.1"
     """MQTT's protocol version; every broker speaks 3.1.1."""
     client_id: str = ""
@@ -61,11 +47,12 @@ class MqttUplinkConfig(UplinkConfig, frozen=True, kw_only=True, tag="mqtt"):
     """Name to log in with."""
     password: str = ""
     """Password to log in with; write ``${credential:name}`` rather than the password itself."""
-    ca: str = ""
-    """File with the certificates to trust; default: those of the system."""
-    cert: str = ""
-    """File with the client's certificate, and ``key`` with its private key."""
-    key: str = ""
+    ca: str | None = None
+    """File with the certificates to trust, read at each connection; if it is missing or empty there is no
+    connection. Default: those of the system."""
+    cert: str | None = None
+    """File with the client's certificate, and ``key`` with its private key; read at each connection."""
+    key: str | None = None
     """File with the private key of ``cert``."""
     keepalive: Duration = Duration(30)
     """A silent connection is probed this often."""
@@ -80,8 +67,8 @@ class MqttUplinkConfig(UplinkConfig, frozen=True, kw_only=True, tag="mqtt"):
         for field in ("keepalive", "timeout"):
             if getattr(self, field) <= 0:
                 raise FieldError(field, "must be above 0")
-        if bool(self.cert) != bool(self.key):
-            raise FieldError("cert" if self.cert else "key", "cert and key go together")
+        check_tls(self.url, self.ca, self.cert, self.key)
+        check_state_topic(self.state_topic, {"gateway", "uplink"})
 
     def create(self) -> Uplink:
         """See the base class."""
@@ -90,7 +77,7 @@ class MqttUplinkConfig(UplinkConfig, frozen=True, kw_only=True, tag="mqtt"):
         return MqttUplink(self)
 
 
-class FileUplinkConfig(UplinkConfig, frozen=True, kw_only=True, tag="file"):
+class FileUplinkConfig(BatchOptions, frozen=True, kw_only=True, tag="file"):
     """Append each batch to a file: JSON lines, or msgpack objects back to back for ``frame``."""
 
     path: Annotated[str, msgspec.Meta(min_length=1)]
@@ -107,7 +94,7 @@ class FileUplinkConfig(UplinkConfig, frozen=True, kw_only=True, tag="file"):
         return FileUplink(self)
 
 
-class StdoutUplinkConfig(UplinkConfig, frozen=True, kw_only=True, tag="stdout"):
+class StdoutUplinkConfig(BatchOptions, frozen=True, kw_only=True, tag="stdout"):
     """Write each batch as one line to standard output."""
 
     def create(self) -> Uplink:
@@ -130,4 +117,9 @@ def _check_topic(topic: str) -> None:
         raise FieldError("topic", f"{{{min(unknown)}}} is unknown; known: {known}")
 
 
-UPLINKS: tuple[type[UplinkConfig], ...] = (MqttUplinkConfig, FileUplinkConfig, StdoutUplinkConfig)
+UPLINKS: tuple[type[UplinkConfig], ...] = (
+    MqttUplinkConfig,
+    SparkplugUplinkConfig,
+    FileUplinkConfig,
+    StdoutUplinkConfig,
+)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
-from pathlib import Path
-from urllib.parse import urlsplit
+import time
+from collections.abc import AsyncIterator
+from typing import Final
 
 import aiomqtt
 from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY
 
+from adapters.mqtt.config import address
+from adapters.mqtt.presence import Presence
+from adapters.mqtt.publish import Publish
+from adapters.mqtt.tls import client_context, failure
 from gateway.batch import Batch
 from gateway.errors import LinkError
 from gateway.tasks import task_group
@@ -17,6 +23,8 @@ from gateway.uplinks.base import Uplink, UplinkContext
 from gateway.uplinks.config import Format, MqttUplinkConfig
 from gateway.uplinks.formats import FrameEncoder, encode_json
 
+FAREWELL_S: Final = 0.5
+"""How long an orderly end may take to say so."""
 _VERSIONS = {"3.1.1": aiomqtt.ProtocolVersion.V311, "5": aiomqtt.ProtocolVersion.V5}
 
 
@@ -32,44 +40,59 @@ class MqttUplink(Uplink):
         Each run is a connection and a client of its own: nothing is sent twice by a library that
         remembers, and the feed knows what is still to be sent.
         """
+        config = self._config
+        at = address(config.url)
+        context = await asyncio.to_thread(client_context, config.ca, config.cert, config.key) if at.secure else None
+        presence = None
+        if config.state_topic:
+            presence = Presence(config.state_topic.format(gateway=ctx.gateway, uplink=ctx.name), time.time_ns())
         try:
-            async with self._client(ctx) as client:
-                ctx.link(up=True, detail=self._config.url)
-                await _Link(self._config, ctx, client).serve()
+            async with self._client(ctx, context, presence) as client, _present(client, presence):
+                ctx.link(up=True, detail=config.url)
+                await _Link(config, ctx, client).serve()
         except (aiomqtt.MqttError, OSError) as error:
-            raise LinkError(f"{self._config.url}: {error}") from error
+            why = error.__cause__ if isinstance(error.__cause__, ssl.SSLError) else error
+            raise LinkError(f"{config.url}: {failure(why)}") from error
 
-    def _client(self, ctx: UplinkContext) -> aiomqtt.Client:
-        config, url = self._config, urlsplit(self._config.url)
+    def _client(self, ctx: UplinkContext, context: ssl.SSLContext | None, presence: Presence | None) -> aiomqtt.Client:
+        config, at = self._config, address(self._config.url)
         v5 = config.version == "5"
         return aiomqtt.Client(
-            url.hostname or "",
-            url.port or (8883 if url.scheme == "mqtts" else 1883),
+            at.host,
+            at.port,
             identifier=config.client_id or f"onpath-{ctx.gateway}-{ctx.name}",
             username=config.username or None,
             password=config.password or None,
             protocol=_VERSIONS[config.version],
+            will=None if presence is None else aiomqtt.Will(*presence.will()),
             clean_session=None if v5 else True,
             clean_start=True if v5 else MQTT_CLEAN_START_FIRST_ONLY,
             keepalive=max(1, round(config.keepalive)),
             timeout=config.timeout,
             max_inflight_messages=config.in_flight,
-            tls_context=tls_context(config) if url.scheme == "mqtts" else None,
+            transport="websockets" if at.path else "tcp",
+            websocket_path=at.path or None,
+            tls_context=context,
         )
 
 
-def tls_context(config: MqttUplinkConfig) -> ssl.SSLContext:
-    """Trust and identity of an ``mqtts`` link; a missing or empty file fails, every time anew.
+@contextlib.asynccontextmanager
+async def _present(client: aiomqtt.Client, presence: Presence | None) -> AsyncIterator[None]:
+    """Says at the broker that the uplink is there, and at an orderly end that it is not."""
+    if presence is None:
+        yield
+        return
+    await _say(client, presence.online(time.time_ns()))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(aiomqtt.MqttError, TimeoutError):
+            async with asyncio.timeout(FAREWELL_S):
+                await _say(client, presence.offline(time.time_ns()))
 
-    Raises:
-        OSError: a file cannot be read, or holds no certificate (``ssl.SSLError`` is one).
-    """
-    if config.ca and not Path(config.ca).stat().st_size:
-        raise LinkError(f"{config.ca}: no certificate in it")
-    context = ssl.create_default_context(cafile=config.ca or None)
-    if config.cert:
-        context.load_cert_chain(config.cert, config.key)
-    return context
+
+async def _say(client: aiomqtt.Client, message: Publish) -> None:
+    await client.publish(message.topic, message.payload, qos=message.qos, retain=message.retain)
 
 
 class _Link:

@@ -5,6 +5,7 @@ import pytest
 from gateway.errors import FieldError
 from gateway.units import Duration
 from gateway.uplinks.config import UPLINKS, FileUplinkConfig, MqttUplinkConfig, StdoutUplinkConfig
+from gateway.uplinks.sparkplug.config import SparkplugUplinkConfig
 
 URL = "mqtt://127.0.0.1:1883"
 
@@ -58,6 +59,11 @@ def test_options_that_make_no_link(options, field):
 
 
 def test_every_uplink_of_the_list_can_be_made():
-    examples = [MqttUplinkConfig(url=URL), FileUplinkConfig(path="x"), StdoutUplinkConfig()]
+    examples = [
+        MqttUplinkConfig(url=URL),
+        SparkplugUplinkConfig(url=URL, group="G"),
+        FileUplinkConfig(path="x"),
+        StdoutUplinkConfig(),
+    ]
     assert [type(example) for example in examples] == list(UPLINKS)
     assert len({type(example.create()) for example in examples}) == len(UPLINKS)

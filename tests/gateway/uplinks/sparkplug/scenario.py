@@ -53,7 +53,6 @@ class Recorded:
     first: Broker
     second: Broker
     waited: Broker
-    v5: Broker
     start_ns: int
     before_rebirth: int = 0
     after_rebirth: int = 0
@@ -135,16 +134,9 @@ async def _waited(ctx, broker: Broker) -> None:
         await ctx.until(lambda: len(broker.of(Connect)) == 2 and broker.verbs[-1] == "DBIRTH")
 
 
-async def _v5(ctx, broker: Broker) -> None:
-    config = SparkplugUplinkConfig(url=broker.url, group="Plant 1", version="5")
-    async with running(config.create(), ctx):
-        await _send(ctx, Frame.of([M1], time.time_ns(), [1.0]))
-    await ctx.until(lambda: broker.of(Disconnect))
-
-
 async def record() -> Recorded:
     with tempfile.TemporaryDirectory() as folder:
-        recorded = Recorded(Broker(), Broker(), Broker(), Broker(), time.time_ns() // MS * MS - 1000 * MS)
+        recorded = Recorded(Broker(), Broker(), Broker(), time.time_ns() // MS * MS - 1000 * MS)
         with uplink_context(Path(folder) / "a", points(), SpoolConfig()) as ctx:
             async with scripted_broker() as recorded.first:
                 await _first(ctx, recorded.first, recorded)
@@ -153,7 +145,4 @@ async def record() -> Recorded:
         with uplink_context(Path(folder) / "b", points()) as ctx:
             async with scripted_broker() as recorded.waited:
                 await _waited(ctx, recorded.waited)
-        with uplink_context(Path(folder) / "c", points()) as ctx:
-            async with scripted_broker() as recorded.v5:
-                await _v5(ctx, recorded.v5)
         return recorded

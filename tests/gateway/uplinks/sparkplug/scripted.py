@@ -1,4 +1,4 @@
-"""A broker of MQTT 3.1.1 and 5 for one client at a time that shows every packet it gets, and answers when it is told to."""
+"""A broker of MQTT 3.1.1 for one client at a time: shows every packet, and answers when it is told to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from adapters.payloads.sparkplug.codec import Payload, decode, encode, read
 class Connect(NamedTuple):
     version: int
     clean: bool
-    properties: bytes
     client_id: str
     keepalive: int
     will_topic: str
@@ -79,7 +78,6 @@ class Broker:
     suback: int = 1
     held: list[bytes] = field(default_factory=list)
     writer: asyncio.StreamWriter | None = None
-    v5: bool = False
 
     def of(self, kind) -> list:
         return [packet for packet in self.packets if isinstance(packet, kind)]
@@ -98,7 +96,7 @@ class Broker:
     def tell(self, topic: str, payload: bytes | Payload) -> None:
         """Publish to the client."""
         body = payload if isinstance(payload, bytes) else encode(payload)
-        self.writer.write(_packet(0x30, _text(topic) + self._no_properties + body))
+        self.writer.write(_packet(0x30, _text(topic) + body))
 
     def release(self) -> None:
         """Give the answers that were held back."""
@@ -126,25 +124,24 @@ class Broker:
         kind = first >> 4
         if kind == 1:
             self.packets.append(_connect(body))
-            self.v5 = self.packets[-1].version == 5
-            self.writer.write(_packet(0x20, b"\x00\x00" + self._no_properties))
+            self.writer.write(b"\x20\x02\x00\x00")
         elif kind == 3:
             self._publish(first, body)
         elif kind == 8:
-            topics, at = [], self._skip(body, 2)
+            topics, at = [], 2
             while at < len(body):
                 name, at = _take_text(body, at)
                 topics.append((name, body[at]))
                 at += 1
             self.packets.append(Subscribe(tuple(topics)))
             codes = bytes([self.suback] * len(topics))
-            self.writer.write(_packet(0x90, body[:2] + self._no_properties + codes))
+            self.writer.write(_packet(0x90, body[:2] + codes))
             for topic, _ in topics:
                 if topic in self.retained:
-                    self.writer.write(_packet(0x31, _text(topic) + self._no_properties + self.retained[topic]))
+                    self.writer.write(_packet(0x31, _text(topic) + self.retained[topic]))
         elif kind == 10:
-            self.packets.append(Unsubscribe((_take_text(body, self._skip(body, 2))[0],)))
-            self._answer(_packet(0xB0, body[:2] + (b"\0\x11" if self.v5 else b"")))
+            self.packets.append(Unsubscribe((_take_text(body, 2)[0],)))
+            self._answer(_packet(0xB0, body[:2]))
         elif kind == 12:
             self.writer.write(b"\xd0\x00")
         elif kind == 14:
@@ -158,16 +155,7 @@ class Broker:
         if qos:
             self._answer(_packet(0x40, body[at : at + 2]))
             at += 2
-        at = self._skip(body, at)
         self.packets.append(Publish(topic, body[at:], qos, bool(first & 1)))
-
-    @property
-    def _no_properties(self) -> bytes:
-        return b"\0" if self.v5 else b""
-
-    def _skip(self, body: bytes, at: int) -> int:
-        """Behind the properties, which are short."""
-        return at + 1 + body[at] if self.v5 else at
 
     def _answer(self, packet: bytes) -> None:
         if self.answering:
@@ -179,21 +167,14 @@ class Broker:
 def _connect(body: bytes) -> Connect:
     _, at = _take_text(body, 0)
     version, flags, keepalive = body[at], body[at + 1], int.from_bytes(body[at + 2 : at + 4])
-    at += 4
-    properties = b""
-    if version == 5:
-        properties = body[at + 1 : at + 1 + body[at]]
-        at += 1 + body[at]
-    client_id, at = _take_text(body, at)
+    client_id, at = _take_text(body, at + 4)
     topic, payload = "", b""
     if flags & 4:
-        if version == 5:
-            at += 1 + body[at]
         topic, at = _take_text(body, at)
         size = int.from_bytes(body[at : at + 2])
         payload = body[at + 2 : at + 2 + size]
     clean, retain = bool(flags & 2), bool(flags & 32)
-    return Connect(version, clean, properties, client_id, keepalive, topic, payload, flags >> 3 & 3, retain)
+    return Connect(version, clean, client_id, keepalive, topic, payload, flags >> 3 & 3, retain)
 
 
 def _text(text: str) -> bytes:
@@ -234,3 +215,38 @@ async def scripted_broker():
         if broker.writer:
             broker.writer.close()
         await server.wait_closed()
+
+
+class Proxy:
+    """Passes bytes on to a port, until it is cut."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._writers: list[asyncio.StreamWriter] = []
+
+    @asynccontextmanager
+    async def serving(self):
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        try:
+            yield server.sockets[0].getsockname()[1]
+        finally:
+            server.close()
+            self.abort()
+            await server.wait_closed()
+
+    async def _accept(self, reader, writer) -> None:
+        other_reader, other_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        self._writers += [writer, other_writer]
+        await asyncio.gather(self._pipe(reader, other_writer), self._pipe(other_reader, writer))
+
+    async def _pipe(self, reader, writer) -> None:
+        try:
+            while data := await reader.read(65_536):
+                writer.write(data)
+        except ConnectionError:
+            writer.close()
+
+    def abort(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()

@@ -1,0 +1,1 @@
+"""Sparkplug B payloads: the wire schema and a codec over it."""

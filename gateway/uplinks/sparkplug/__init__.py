@@ -1,0 +1,1 @@
+"""The uplink to SCADA: the gateway as a Sparkplug B edge node."""
