@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any, Final
 
 import numpy as np
@@ -30,15 +31,15 @@ _EXACT: Final = 2**53
 
 
 def number_of(value: Any) -> float:
-    """What a decoded JSON value is as a sample's value."""
+    """What a decoded value is as a sample's value."""
     if value is None:
         return NAN
     if isinstance(value, str):
         return number_in(value)
-    if isinstance(value, (int, float)):
+    if isinstance(value, (int, float, Decimal)):
         try:
             return float(value)
-        except OverflowError:
+        except (OverflowError, ValueError):  # ValueError: Decimal's signalling NaN
             return NOT_A_NUMBER
     return NOT_A_NUMBER
 
@@ -60,8 +61,9 @@ def samples(point: Ids, time: Times, value: Values, stale: Mask | None) -> Frame
     quality = np.zeros(len(point), np.uint16)
     if stale is not None:
         quality[stale] = _STALE
-    bad = np.isnan(value)
+    bad = ~np.isfinite(value)
     if bad.any():
+        value = np.where(np.isinf(value), NOT_A_NUMBER, value)
         bits = np.ascontiguousarray(value).view(np.uint64)
         quality[bad] = q.INVALID
         absent = bad & ((bits & np.uint64(_ABSENT_BIT)) != 0)

@@ -1,4 +1,4 @@
-"""One connection to a broker: log-in, subscriptions, messages in, acknowledgements out.
+"""One connection to a broker: log-in, subscriptions, messages in, acknowledgements and own messages out.
 
 Reads without a coroutine, a task or a call a message: the socket's bytes go through
 :class:`~adapters.mqtt.wire.Splitter` into a batch, which :meth:`Session.take` hands over. While nobody
@@ -8,40 +8,49 @@ takes, the batch grows to a bound; then the socket is not read any more and the 
 from __future__ import annotations
 
 import asyncio
-import ssl
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NoReturn, cast
-from urllib.parse import urlsplit
 
-from gmqtt.mqtt.constants import SubAckReasonCode
-from gmqtt.mqtt.handler import MQTTConnectError
-
-from adapters.mqtt import wire
-from adapters.mqtt.topics import parse
+from adapters.mqtt import packets, wire
+from adapters.mqtt.config import address
+from adapters.mqtt.dial import dial
+from adapters.mqtt.outbox import Outbox
+from adapters.mqtt.tls import failure
 from gateway.errors import LinkError, PayloadError
 
 if TYPE_CHECKING:
+    from adapters.mqtt.batch import Batch
     from adapters.mqtt.config import MqttConfig
+    from adapters.mqtt.publish import Publish
 
 LINGER_S: Final = 0.002
 """Batches follow each other at this distance at least, so that they grow under load; the first is at once."""
 MAX_MESSAGES: Final = 4096
 MAX_BYTES: Final = 4 * 2**20
 """Bounds on what waits in a batch; one read of the socket may come on top."""
+MAX_UNSENT: Final = 2**20
+"""Bytes that the socket has not taken; with more, own messages of QoS 0 are left out."""
 CLOSE_S: Final = 0.4
 
 
 class Session(asyncio.Protocol):
     """A connection, from CONNECT to its end. ``now`` gives the arrival time, UTC ns."""
 
-    def __init__(self, config: MqttConfig, now: Callable[[], int]) -> None:
-        self._config = config
+    def __init__(self, config: MqttConfig, now: Callable[[], int], reasons: Counter[str]) -> None:
+        self._url = config.url
+        self._timeout = config.timeout
+        self._address = address(config.url)
+        self._files = (config.ca, config.cert, config.key)
         self._now = now
         self._loop = asyncio.get_running_loop()
-        self._version = wire.V5 if config.version == "5" else wire.V311
-        self._splitter = wire.Splitter(self._version, config.max_payload)
-        self._answers: dict[int, asyncio.Future[bytes]] = {}
+        self.version = packets.V5 if config.version == "5" else packets.V311
+        self.splitter = wire.Splitter(self.version, config.max_payload, alias_maximum=config.topic_alias_maximum)
+        self.adapt(config)
+        self.outbox = Outbox(self.version, self.write, self._has_room, reasons)
+        self._answers: dict[tuple[int, int], asyncio.Future[bytes]] = {}
         self._news = asyncio.Event()
+        self._taken = asyncio.Event()
         self._closed = asyncio.Event()
         self._error: LinkError | None = None
         self._transport: asyncio.Transport | None = None
@@ -49,80 +58,49 @@ class Session(asyncio.Protocol):
         self._leaving = False
         self._taken_at = self._heard_at = self._loop.time()
         self._keepalive: float = config.keepalive
+        self.shares = True
+        """Whether the broker has shared subscriptions."""
 
-    async def open(self, client_id: str) -> bool:
+    def adapt(self, config: MqttConfig) -> None:
+        """Take over what of the options can change while a connection stays."""
+        self.splitter.max_payload = config.max_payload
+        self.splitter.keep_properties = any(entry.needs_properties for entry in config.subscribe)
+
+    async def open(self, connect: packets.Connect) -> bool:
         """Connect and log in; whether the broker had kept the session.
 
         Raises:
             LinkError: it does not answer or refuses.
         """
-        config = self._config
         try:
-            async with asyncio.timeout(config.timeout):
-                await self._connect()
-                clean = config.session.clean
-                self.write(
-                    wire.connect_packet(
-                        self._version,
-                        client_id,
-                        (config.username, config.password) if config.username else None,
-                        int(config.keepalive),
-                        None if clean else int(config.session.expiry),
-                    )
-                )
-                return self._logged_in(await self._answer(wire.CONNACK))
+            async with asyncio.timeout(self._timeout):
+                await dial(self._loop, self, self._address, self._files)
+                self.write(packets.connect_packet(self.version, connect))
+                return self._logged_in(await self._answer(packets.CONNACK, 0))
         except TimeoutError:
-            raise LinkError(f"{config.url}: no answer within {config.timeout:g}s") from None
+            raise LinkError(f"{self._url}: no answer within {self._timeout:g}s") from None
         except (OSError, UnicodeError, PayloadError) as error:
-            raise LinkError(f"{config.url}: {error}") from error
-
-    async def _connect(self) -> None:
-        url = urlsplit(self._config.url)
-        secure = url.scheme == "mqtts"
-        await self._loop.create_connection(
-            lambda: self,
-            url.hostname or "",
-            url.port or (8883 if secure else 1883),
-            ssl=_tls(self._config) if secure else None,
-        )
+            raise LinkError(f"{self._url}: {failure(error)}") from error
 
     def _logged_in(self, body: bytes) -> bool:
-        answer = wire.parse_connack(body, self._version)
-        if answer.code == 1 and self._version == wire.V5:
-            raise LinkError(f'{self._config.url}: the broker does not speak MQTT 5; set version: "3.1.1"')
+        answer = packets.parse_connack(body, self.version)
+        if answer.code == 1 and self.version == packets.V5:
+            raise LinkError(f'{self._url}: the broker does not speak MQTT 5; set version: "3.1.1"')
         if answer.code:
-            raise LinkError(f"{self._config.url}: {MQTTConnectError(answer.code)}")
-        self._keepalive = answer.properties.get("server_keep_alive") or self._keepalive
+            raise LinkError(f"{self._url}: {packets.refused_login(answer.code)}")
+        said = answer.properties
+        self._keepalive = said.get("server_keep_alive") or self._keepalive
+        self.shares = bool(said.get("shared_subscription_available", 1))
+        self.outbox.limit(said.get("receive_maximum") or 0xFFFF)
         return answer.session_present
 
-    async def subscribe(self) -> None:
-        """Ask for the topics; at each connection, because a kept session may be older than the options.
-
-        Raises:
-            LinkError: the broker refuses one of them, or does not answer.
-        """
-        wanted = [(parse(entry.topic).filter, entry.qos) for entry in self._config.subscribe]
-        self.write(wire.subscribe_packet(self._version, wanted))
-        try:
-            async with asyncio.timeout(self._config.timeout):
-                codes = wire.parse_suback(await self._answer(wire.SUBACK), self._version)
-        except TimeoutError:
-            raise LinkError(f"no answer to SUBSCRIBE within {self._config.timeout:g}s") from None
-        except PayloadError as error:
-            raise LinkError(f"answer to SUBSCRIBE: {error}") from error
-        if len(codes) != len(wanted):
-            raise LinkError(f"the broker answered {len(codes)} of {len(wanted)} subscriptions")
-        refused = [f"{text} ({_refusal(code)})" for (text, _), code in zip(wanted, codes, strict=True) if code > 2]
-        if refused:
-            raise LinkError(f"the broker refused to subscribe to {', '.join(refused)}")
-
-    async def take(self) -> wire.Batch:
+    async def take(self) -> Batch:
         """The messages that have come; waits for the first, and a little for more under load.
 
         Raises:
             LinkError: the connection is gone and all that came has been taken.
         """
-        while not self._splitter.batch:
+        while not self.splitter.batch:
             if self._error is not None:
                 raise self._error
             self._news.clear()
@@ -136,10 +114,23 @@ class Session(asyncio.Protocol):
             self._transport.resume_reading()
         return batch
 
-    def take_last(self) -> wire.Batch:
+    def take_last(self) -> Batch:
         """The messages that have come, perhaps none; does not go on reading."""
         self._taken_at = self._loop.time()
-        return self._splitter.take()
+        self._taken.set()
+        return self.splitter.take()
+
+    async def all_taken(self) -> None:
+        """Wait until what has come so far was taken.
+
+        Raises:
+            LinkError: the connection is gone.
+        """
+        self._taken.clear()
+        if self.splitter.batch:
+            await self._taken.wait()
+        if self._error is not None:
+            raise self._error
 
     def pause(self) -> None:
         """Read no more until something is taken."""
@@ -155,7 +146,13 @@ class Session(asyncio.Protocol):
     def acknowledge(self, packet_ids: list[bytes]) -> None:
         """Tell the broker that it need not send these again; does nothing when the connection is gone."""
         if packet_ids and self._error is None:
-            self.write(wire.puback_packets(packet_ids))
+            self.write(packets.puback_packets(packet_ids))
+
+    def publish(self, messages: list[Publish]) -> None:
+        """Send messages of our own; does nothing when the connection is gone."""
+        if self._error is None:
+            for message in messages:
+                self.outbox.send(message)
 
     async def keep_alive(self) -> NoReturn:
         """Probe the broker twice per period.
@@ -169,13 +166,40 @@ class Session(asyncio.Protocol):
             if self._paused:  # nothing can be heard then
                 self._heard_at = self._loop.time()
             elif silent > 1.5 * self._keepalive:
-                raise LinkError(f"{self._config.url}: silent for {silent:.0f}s")
-            self.write(wire.PINGREQ_PACKET)
+                raise LinkError(f"{self._url}: silent for {silent:.0f}s")
+            self.write(packets.PINGREQ_PACKET)
 
     def write(self, data: bytes) -> None:
         """Send bytes, unless the connection is closing."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
+
+    def _has_room(self) -> bool:
+        return self._transport is not None and self._transport.get_write_buffer_size() < MAX_UNSENT
+
+    async def ask(self, kind: int, packet_id: int, packet: bytes) -> bytes:
+        """Send a packet, and wait for the answer of this type with this id; its body.
+
+        Raises:
+            LinkError: there is none in time, or the connection is gone.
+        """
+        self.write(packet)
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._answer(kind, packet_id)
+        except TimeoutError:
+            what = "SUBSCRIBE" if kind == packets.SUBACK else "UNSUBSCRIBE"
+            raise LinkError(f"no answer to {what} within {self._timeout:g}s") from None
+
+    async def _answer(self, kind: int, packet_id: int) -> bytes:
+        if self._error is not None:
+            raise self._error
+        future: asyncio.Future[bytes] = self._loop.create_future()
+        self._answers[kind, packet_id] = future
+        try:
+            return await future
+        finally:
+            del self._answers[kind, packet_id]
 
     async def close(self) -> None:
         """Say good-bye and wait until the socket is closed; never fails, never takes longer than a second.
@@ -186,7 +210,7 @@ class Session(asyncio.Protocol):
         if self._transport is None:
             return
         self._leaving = True
-        self.write(wire.DISCONNECT_PACKET)
+        self.write(packets.DISCONNECT_PACKET)
         if self._paused and not self._transport.is_closing():
             self._transport.resume_reading()
         for end in (self._transport.close, self._transport.abort):
@@ -195,16 +219,6 @@ class Session(asyncio.Protocol):
             except TimeoutError:
                 end()
         await self._closed.wait()
-
-    async def _answer(self, kind: int) -> bytes:
-        if self._error is not None:
-            raise self._error
-        future: asyncio.Future[bytes] = self._loop.create_future()
-        self._answers[kind] = future
-        try:
-            return await future
-        finally:
-            del self._answers[kind]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
@@ -215,12 +229,18 @@ class Session(asyncio.Protocol):
         if self._leaving:
             return
         self._heard_at = self._loop.time()
-        batch = self._splitter.batch
+        batch = self.splitter.batch
         try:
-            others = self._splitter.feed(data)
+            others = self.splitter.feed(data)
+            self._collected(batch)
+            for kind, body in others:
+                self._control(kind, body)
         except PayloadError as error:
-            self._fail(LinkError(f"{self._config.url}: {error}"))
-            return
+            self._collected(batch)  # what came before it counts
+            self._fail(LinkError(f"{self._url}: {error}"))
+
+    def _collected(self, batch: Batch) -> None:
+        """Note when the newest messages came, and read no more if there are too many."""
         count = len(batch.topics)
         if not batch.marks or batch.marks[-1][0] != count:
             batch.marks.append((count, self._now()))
@@ -228,23 +248,30 @@ class Session(asyncio.Protocol):
             self._news.set()
         if count >= MAX_MESSAGES or batch.nbytes >= MAX_BYTES:
             self.pause()
-        for kind, body in others:
-            self._control(kind, body)
 
     def _control(self, kind: int, body: bytes) -> None:
-        waiting = self._answers.get(kind)
+        """A packet that is not PUBLISH.
+
+        Raises:
+            PayloadError: it cannot be, or was not to be expected.
+        """
+        answers = kind in {packets.SUBACK, packets.UNSUBACK}
+        waiting = self._answers.get((kind, packets.packet_id_of(body) if answers else 0))
         if waiting is not None and not waiting.done():
             waiting.set_result(body)
-        elif kind == wire.DISCONNECT:
+        elif kind == packets.PUBACK:
+            self.outbox.acknowledged(body)
+        elif kind == packets.DISCONNECT:
             code = f"0x{body[0]:02x}" if body else "0x00"
-            self._fail(LinkError(f"{self._config.url}: the broker disconnected, reason {code}"))
-        elif kind != wire.PINGRESP:
-            self._fail(LinkError(f"{self._config.url}: unexpected packet of type {kind >> 4}"))
+            self._fail(LinkError(f"{self._url}: the broker disconnected, reason {code}"))
+        elif kind != packets.PINGRESP:
+            self._fail(LinkError(f"{self._url}: unexpected packet of type {kind >> 4}"))
 
     def _fail(self, error: LinkError) -> None:
         """Remember why, and give the connection up."""
         self._error = self._error or error
         self._news.set()
+        self._taken.set()
         for waiting in self._answers.values():
             if not waiting.done():
                 waiting.set_exception(self._error)
@@ -253,19 +280,6 @@ class Session(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
-        self._fail(LinkError(f"{self._config.url}: {exc or 'the broker closed the connection'}"))
+        why = failure(exc) if exc is not None else "the broker closed the connection"
+        self._fail(LinkError(f"{self._url}: {why}"))
         self._closed.set()
-
-
-def _refusal(code: int) -> str:
-    try:
-        return str(SubAckReasonCode(code).name).lower().replace("_", " ")
-    except ValueError:
-        return f"0x{code:02x}"
-
-
-def _tls(config: MqttConfig) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=config.ca or None)
-    if config.cert:
-        context.load_cert_chain(config.cert, config.key)
-    return context

@@ -1,4 +1,4 @@
-"""Struct types generated for the points of a subscription: JSON to attributes in one C call a message.
+"""Struct types generated for the points of a subscription: JSON or MessagePack to attributes in one C call.
 
 Members that no point wants are skipped without an object being made for them. A missing number is
 :data:`~adapters.mqtt.columns.ABSENT` by default, so that it needs no look of its own later.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import attrgetter
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -19,6 +19,9 @@ NUMBER = float | bool | None
 STATE = str | float | bool | None
 UNIX_TIME = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | float | None
 TEXT_TIME = str | None
+
+
+AnyDecoder: TypeAlias = msgspec.json.Decoder[Any] | msgspec.msgpack.Decoder[Any]
 
 
 class Leaf(NamedTuple):
@@ -41,7 +44,13 @@ class Fast(NamedTuple):
 
 
 def compile_fast(
-    pointers: Sequence[Pointer], states: Sequence[int], time: Pointer | None, *, text_time: bool
+    pointers: Sequence[Pointer],
+    states: Sequence[int],
+    time: Pointer | None,
+    *,
+    text_time: bool,
+    decoder: type[AnyDecoder] = msgspec.json.Decoder,
+    records: Pointer | None = None,
 ) -> Fast | None:
     """A decoder for values at ``pointers`` and, last, the time; None if one struct cannot serve them all.
 
@@ -50,6 +59,8 @@ def compile_fast(
         states: indexes of those that may be texts.
         time: where the source time stands, if the payload has one.
         text_time: whether it is a text, rather than a number.
+        decoder: of the payload's codec.
+        records: where an array of such records stands; ``get`` then gives a list, an item a record.
     """
     tree: Tree = {}
     paths = []
@@ -61,8 +72,26 @@ def compile_fast(
         paths.append(_insert(tree, time, leaf))
     if None in paths:
         return None
-    decoder = msgspec.json.Decoder(_struct(tree, "Message"))
-    return Fast(decoder.decode, attrgetter(*(path for path in paths if path)))
+    record = _struct(tree, "Record")
+    get = attrgetter(*(path for path in paths if path))
+    if records is None:
+        return Fast(decoder(record).decode, get)
+    return _each(decoder, record, get, records)
+
+
+def _each(
+    decoder: type[AnyDecoder], record: type[msgspec.Struct], get: Callable[[Any], Any], records: Pointer
+) -> Fast | None:
+    """The same for an array of records, which has to be there."""
+    array: Any = list[record]  # type: ignore[valid-type]  # made while running
+    if not records:
+        return Fast(decoder(array).decode, lambda found: list(map(get, found)))
+    outer: Tree = {}
+    path = _insert(outer, records, Leaf(array, msgspec.NODEFAULT))
+    if path is None:
+        return None
+    find = attrgetter(path)
+    return Fast(decoder(_struct(outer, "Message")).decode, lambda found: list(map(get, find(found))))
 
 
 def _insert(tree: Tree, pointer: Pointer, leaf: Leaf) -> str | None:
@@ -92,6 +121,8 @@ def _struct(tree: Tree, name: str) -> type[msgspec.Struct]:
             fields.append((f"f{number}", below.kind, below.default))
         else:
             inner = _struct(below, f"{name}_{number}")
-            fields.append((f"f{number}", inner, msgspec.field(default_factory=inner)))
+            needed = any(field.required for field in msgspec.structs.fields(inner))
+            default = msgspec.NODEFAULT if needed else msgspec.field(default_factory=inner)
+            fields.append((f"f{number}", inner, default))
     keys = {f"f{number}": key for number, key in enumerate(tree)}
-    return msgspec.defstruct(name, fields, rename=keys, gc=False)
+    return msgspec.defstruct(name, fields, rename=keys, gc=False, kw_only=True)

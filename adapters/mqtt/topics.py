@@ -8,6 +8,7 @@ is asked for, :meth:`Pattern.match` takes a topic apart again.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 _NAMED = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}\Z")
@@ -75,7 +76,7 @@ def _check(text: str) -> None:
     if "\0" in text or len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         raise ValueError("a topic has no NUL character and at most 65,535 bytes")
     if text.startswith("$share/"):
-        raise ValueError("shared subscriptions ($share/...) are not supported")
+        raise ValueError("a shared subscription is written as topic and share: write the group's name there")
 
 
 def _check_level(level: str) -> None:
@@ -92,6 +93,6 @@ def names_in(template: str) -> list[str]:
     return _PART.findall(template)
 
 
-def fill(template: str, parts: dict[str, str]) -> str:
+def fill(template: str, parts: Mapping[str, str]) -> str:
     """``template`` with every ``{name}`` replaced by that part of a topic."""
     return _PART.sub(lambda found: parts[found[1]], template)

@@ -1,4 +1,4 @@
-"""JSON and CBOR payloads to plain Python documents, with bounds on what a payload may cost.
+"""JSON, CBOR and MessagePack payloads to plain Python documents, with bounds on what a payload may cost.
 
 CBOR tags that build something other than data are refused: big integers (their hashes collide at will, and
 so do maps of them), shared references (cyclic documents), regular expressions, sets, strings by reference.
@@ -12,12 +12,15 @@ from io import BytesIO
 from typing import Any, NoReturn
 
 import cbor2
+import msgpack
 import msgspec
 
 from gateway.errors import PayloadError
 
 MAX_DEPTH = 32
-"""Deepest nesting of a CBOR document; JSON's is the interpreter's recursion limit."""
+"""Deepest nesting of a CBOR document; JSON's is the interpreter's recursion limit, MessagePack's 1024."""
+MAX_ITEMS = 65_536
+"""Most items of one MessagePack array or map: room is made for as many as it says, before they are there."""
 
 _REFUSED_TAGS = (2, 3, 5, 25, 28, 29, 30, 35, 36, 37, 100, 256, 258, 260, 261, 1004, 43000)
 _JSON = msgspec.json.Decoder()
@@ -52,6 +55,20 @@ def decode_cbor(payload: bytes) -> Any:
     if stream.tell() != len(payload):
         raise PayloadError("unparsable", f"{len(payload) - stream.tell()} bytes behind the CBOR item")
     return document
+
+
+def decode_msgpack(payload: bytes) -> Any:
+    """As :func:`decode_json`, and also byte strings, and times (extension -1) as ``datetime``.
+
+    Raises:
+        PayloadError: ``unparsable``, also for bytes behind the item.
+    """
+    most = min(len(payload), MAX_ITEMS)
+    try:
+        return msgpack.unpackb(payload, strict_map_key=False, timestamp=3, max_array_len=most, max_map_len=most // 2)
+    # Among these: not UTF-8 (ValueError), a list as a key (TypeError), a time that no datetime holds.
+    except (ValueError, TypeError, OverflowError) as error:
+        raise PayloadError("unparsable", str(error)[:200] or type(error).__name__) from None
 
 
 def _refuse(_decoder: object) -> NoReturn:

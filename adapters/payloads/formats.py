@@ -1,6 +1,6 @@
 """Which payload formats there are, and what a CoAP Content-Format number stands for.
 
-Numbers are those of IANA's "CoAP Content-Formats" registry: RFC 7252 (0, 50), RFC 8949 (60), RFC 8428
+Numbers are those of IANA's "CoAP Content-Formats" registry: RFC 7252 (0, 42, 50), RFC 8949 (60), RFC 8428
 (110 to 113). Of RFC 8428's others EXI (114, 115) and XML (310, 311) are not decoded.
 """
 
@@ -19,6 +19,7 @@ class Format(enum.StrEnum):
     JSON = "json"
     CBOR = "cbor"
     SENML = "senml"
+    OCTETS = "octets"
 
 
 class Encoding(enum.Enum):
@@ -29,6 +30,8 @@ class Encoding(enum.Enum):
     CBOR = "cbor"
     SENML_JSON = "senml+json"
     SENML_CBOR = "senml+cbor"
+    OCTETS = "octets"
+    """Raw bytes, read by a layout."""
     UNKNOWN = "unknown"
     """Nobody said: a number or a boolean as text, else JSON."""
 
@@ -40,6 +43,7 @@ class Encoding(enum.Enum):
 
 _ENCODINGS = {
     0: Encoding.TEXT,
+    42: Encoding.OCTETS,
     50: Encoding.JSON,
     60: Encoding.CBOR,
     110: Encoding.SENML_JSON,
@@ -47,7 +51,12 @@ _ENCODINGS = {
     112: Encoding.SENML_CBOR,
     113: Encoding.SENML_CBOR,
 }
-_FIXED = {Format.TEXT: Encoding.TEXT, Format.JSON: Encoding.JSON, Format.CBOR: Encoding.CBOR}
+_FIXED = {
+    Format.TEXT: Encoding.TEXT,
+    Format.JSON: Encoding.JSON,
+    Format.CBOR: Encoding.CBOR,
+    Format.OCTETS: Encoding.OCTETS,
+}
 _SENML = {50: Encoding.SENML_JSON, 60: Encoding.SENML_CBOR}
 
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from adapters.payloads.documents import decode_cbor, decode_json
+from adapters.payloads.fields import Field, is_field, parse_field
 from adapters.payloads.formats import Encoding
+from adapters.payloads.layout import Layout, compile_layout
 from adapters.payloads.pointer import Pointer, parse_pointer, resolve
 from adapters.payloads.senml import Record, decode_senml
 from adapters.payloads.text import decode_number, decode_text
@@ -56,10 +59,14 @@ class Place(NamedTuple):
     pointer: Pointer
     """Empty: the member of the point's name in a map, the document itself if it is no map."""
     clock: Clock
+    field: Field | None = None
+    """Where it is in raw bytes."""
 
     @classmethod
     def parse(cls, name: str, value: str, clock: Clock) -> Place:
         """From the option ``value``."""
+        if is_field(value):
+            return cls(name, "", (), clock, parse_field(name, value))
         return cls(name, value.removeprefix("/"), parse_pointer(value), clock)
 
 
@@ -105,13 +112,25 @@ def read(
             if number is not None:
                 return [_single(number, places)]
             return _from_document(decode_json(payload), places, clock)
-        case Encoding.JSON:
-            return _from_document(decode_json(payload), places, clock)
-        case Encoding.CBOR:
-            return _from_document(decode_cbor(payload), places, clock)
+        case Encoding.JSON | Encoding.CBOR:
+            decode = decode_json if encoding is Encoding.JSON else decode_cbor
+            return _from_document(decode(payload), places, clock)
+        case Encoding.OCTETS:
+            return _from_octets(payload, tuple(place.field for place in places if place.field is not None))
         case Encoding.SENML_JSON | Encoding.SENML_CBOR:
             records = decode_senml(payload, encoding, now_ns)
             return _from_records(records, places, base_names=base_names)
+
+
+def _from_octets(payload: bytes, fields: tuple[Field, ...]) -> list[Reading]:
+    if not fields:
+        raise PayloadError("unsupported-format", "Content-Format 42 is read by fields (@0 uint16), and there are none")
+    return [Reading(name, value, "", None) for name, value in _layout(fields).read(payload)]
+
+
+@lru_cache(maxsize=1024)
+def _layout(fields: tuple[Field, ...]) -> Layout:
+    return compile_layout(fields)
 
 
 def _single(value: Value, places: Sequence[Place]) -> Reading:

@@ -27,6 +27,7 @@ _LABELS = {
 }  # fmt: skip
 _VALUES = ("v", "vs", "vb", "vd")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9\-:./_]{0,255}", re.ASCII)
+_PATH = re.compile(r"/?[A-Za-z0-9][A-Za-z0-9\-:./_]{0,255}", re.ASCII)
 _RELATIVE_NS = 2**28 * 1_000_000_000
 _LAST_NS = 2**63 - 1
 
@@ -45,13 +46,14 @@ class Record(NamedTuple):
     """UTC ns since 1970; None if the pack says no time, which means now."""
 
 
-def decode_senml(payload: bytes, encoding: Encoding, now_ns: int) -> list[Record]:
+def decode_senml(payload: bytes, encoding: Encoding, now_ns: int, *, paths: bool = False) -> list[Record]:
     """The records of a pack, in its order.
 
     Args:
         payload: the pack.
         encoding: ``SENML_JSON`` or ``SENML_CBOR``.
         now_ns: what relative times refer to, UTC ns.
+        paths: whether names may begin with a slash, as those of LwM2M do against RFC 8428.
 
     Raises:
         PayloadError: ``unparsable``, ``too-deep``, ``bad-record``, ``bad-time``, ``unsupported-version``.
@@ -67,7 +69,7 @@ def decode_senml(payload: bytes, encoding: Encoding, now_ns: int) -> list[Record
             raise PayloadError("bad-record", "a SenML record is a map")
         fields = {_LABELS.get(key, key) if isinstance(key, int) else key: item[key] for key in item}
         _update_base(base, fields)
-        records += _resolve(base, fields, now_ns)
+        records += _resolve(base, fields, now_ns, _PATH if paths else _NAME)
     return records
 
 
@@ -85,7 +87,7 @@ def _update_base(base: dict[str, Any], fields: dict[Any, Any]) -> None:
             raise PayloadError("bad-record", f"{label[:60]!r} must be understood and is not")
 
 
-def _resolve(base: dict[str, Any], fields: dict[Any, Any], now_ns: int) -> list[Record]:
+def _resolve(base: dict[str, Any], fields: dict[Any, Any], now_ns: int, form: re.Pattern[str]) -> list[Record]:
     given = [label for label in _VALUES if label in fields]
     if len(given) > 1:
         raise PayloadError("bad-record", f"several values: {', '.join(given)}")
@@ -93,7 +95,7 @@ def _resolve(base: dict[str, Any], fields: dict[Any, Any], now_ns: int) -> list[
         return []  # only base fields, for the records behind it
     local = _text(fields["n"], "n") if "n" in fields else ""
     name = base.get("bn", "") + local
-    if _NAME.fullmatch(name) is None:
+    if form.fullmatch(name) is None:
         raise PayloadError("bad-record", f"{name[:60]!r} is not a SenML name")
     unit = _text(fields["u"], "u") if "u" in fields else base.get("bu", "")
     time_ns = _time(base, fields, now_ns)

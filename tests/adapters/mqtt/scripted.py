@@ -21,8 +21,10 @@ def puback(*ids: int) -> bytes:
 class Broker:
     """Accepts, logs in and grants by itself; ``heard`` is what came after that, ``send`` what to say."""
 
-    def __init__(self, connack: bytes = CONNACK, suback: bytes = b"\x90\x03\x00\x01\x01") -> None:
-        self.connack, self.suback = connack, suback
+    def __init__(self, connack: bytes = CONNACK, suback: bytes = b"\x90\x03\x00\x01\x01", scheme: str = "mqtt") -> None:
+        self.connack, self.suback, self.scheme = connack, suback, scheme
+        self.certificates: list[dict] = []
+        """Of the clients, where the broker asks for one."""
         self.heard = b""
         self.port = 0
         self.connections = 0
@@ -31,12 +33,13 @@ class Broker:
 
     @property
     def url(self) -> str:
-        return f"mqtt://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writer, self.connections = writer, self.connections + 1
         self.ended.clear()
         self.heard = b""
+        self.certificates.append(writer.get_extra_info("peercert") or {})
         try:
             await self._packet(reader)
             writer.write(self.connack)
@@ -47,7 +50,7 @@ class Broker:
                 self.heard += data
                 if self.heard.endswith(b"\xe0\x00"):
                     break
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, OSError):
             pass
         finally:
             writer.close()
@@ -65,9 +68,9 @@ class Broker:
 
 
 @asynccontextmanager
-async def scripted(**options):
-    broker = Broker(**options)
-    server = await asyncio.start_server(broker.serve, "127.0.0.1", 0)
+async def scripted(ssl=None, **options):
+    broker = Broker(scheme="mqtts" if ssl else "mqtt", **options)
+    server = await asyncio.start_server(broker.serve, "127.0.0.1", 0, ssl=ssl)
     broker.port = server.sockets[0].getsockname()[1]
     try:
         yield broker

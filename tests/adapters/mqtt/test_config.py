@@ -6,7 +6,7 @@ import sys
 import msgspec
 import pytest
 
-from adapters.mqtt.config import MqttConfig
+from adapters.mqtt.config import MqttConfig, address
 from gateway.errors import FieldError
 from gateway.units import decode_quantity
 from tests.adapters.mqtt.support import mqtt_config
@@ -48,6 +48,58 @@ def test_a_wrong_subscription_is_refused_at_its_field(entry, field, why):
     assert why in str(caught.value)
 
 
+BYTES = {"topic": "{device}", "payload": "bytes"}
+CSV = {"topic": "{device}", "payload": "csv", "columns": ["ts", "v"]}
+
+
+@pytest.mark.parametrize(
+    ("entry", "field", "why"),
+    [
+        ({**JSON, "columns": ["a"]}, ("columns",), "other payloads than json"),
+        ({**JSON, "length": 4}, ("length",), "other payloads than json"),
+        ({**JSON, "device_from": "id"}, ("device_from",), "{device} part already"),
+        ({"topic": "x", "device_from": "id", "device": "y"}, ("device",), "leaves out"),
+        ({**JSON, "point_from": "n"}, ("value_from",), "go together"),
+        ({**JSON, "records": "$.a[*].b"}, ("records",), "is not a path"),
+        ({**JSON, "time": "t[*]"}, ("time",), "columns"),
+        ({**JSON, "time": "t[*]", "points": {"v": {}}}, ("points", "v", "value"), "end in [*]"),
+        ({**JSON, "points": {"v": {"value": "v[*]"}}}, ("points", "v", "value"), "end in [*]"),
+        ({**JSON, "points": {"v": {"at": 1}}}, ("points", "v"), "payload: bytes"),
+        ({**JSON, "labels": {"x": "{y}"}}, ("labels", "x"), "no part {y}"),
+        ({**JSON, "labels": {"x": "prop:"}}, ("labels", "x"), "prop:NAME"),
+        (BYTES, ("points",), "say where they are"),
+        ({**BYTES, "points": {"v": {}}}, ("points", "v", "at"), "at: 0"),
+        ({**BYTES, "points": {"v": {"at": 0}}}, ("points", "v", "as"), "is not a type"),
+        ({**BYTES, "points": {"v": {"value": "@0 uint8", "scale": 2}}}, ("points", "v", "value"), "either"),
+        ({**BYTES, "points": {"v": {"value": "0"}}}, ("points", "v", "value"), "not a field"),
+        ({**BYTES, "points": {"v": {"at": 0, "as": "uint16"}}, "length": 1}, ("length",), "behind the end"),
+        ({**BYTES, "points": {"v": {"at": 0, "as": "uint16"}}, "time": "ts"}, ("time",), "not a field"),
+        ({**CSV, "columns": []}, ("columns",), "in their order"),
+        ({**CSV, "columns": ["v", "v"]}, ("columns",), "twice"),
+        ({**CSV, "time": "t"}, ("time",), "no column 't'"),
+        ({**CSV, "points": {"w": {}}}, ("points", "w"), "no column 'w'"),
+        ({**CSV, "decimal": ","}, ("separator",), "decimal sign"),
+        ({"topic": "{device}", "payload": "senml", "device_from": "n"}, ("device_from",), "already"),
+        ({"topic": "x", "payload": "senml", "device_from": "n"}, ("device_from",), "bn"),
+        ({"topic": "x/{device}", "payload": "senml", "time": "t"}, ("time",), "itself"),
+        ({"topic": "homeassistant/{x}/#", "payload": "home-assistant"}, ("topic",), "homeassistant/#"),
+        ({"topic": "homeassistant/#", "payload": "home-assistant", "device": "{x}"}, ("device",), "{x}"),
+        ({"topic": "ha/#", "payload": "home-assistant", "points": {"v": {}}}, ("points",), "themselves"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_at_its_field(entry, field, why):
+    with pytest.raises(FieldError) as caught:
+        mqtt_config(entry)
+    assert caught.value.field == field
+    assert why in str(caught.value)
+
+
+def test_something_has_to_be_subscribed_to():
+    with pytest.raises(FieldError, match="name a topic"):
+        MqttConfig(url="mqtt://x")
+    assert MqttConfig(url="mqtt://x", discover=["site/#"]).subscribe == []
+
+
 def test_a_wrong_pointer_is_refused_at_its_point():
     with pytest.raises(FieldError) as caught:
         mqtt_config({**JSON, "points": {"v": {"value": "/a~b"}}})
@@ -66,6 +118,17 @@ def test_a_wrong_pointer_is_refused_at_its_point():
         ({"url": "mqtt://x:99999"}, "url"),
         ({"url": "mqtt://u:p@x"}, "url"),
         ({"url": "mqtt://x/path"}, "url"),
+        ({"url": "mqtt://x?a=b"}, "url"),
+        ({"url": "ws://u:p@x/mqtt"}, "url"),
+        ({"url": "ws://x/mqtt#f"}, "url"),
+        ({"url": "ws://x/mqtt", "ca": "c"}, "ca"),
+        ({"url": "wss://x", "ca": ""}, "ca"),
+        ({"url": "mqtts://x", "key": "k"}, "key"),
+        ({"state_topic": "a/+"}, "state_topic"),
+        ({"state_topic": "a/{uplink}"}, "state_topic"),
+        ({"state_topic": "a/{"}, "state_topic"),
+        ({"receive_maximum": 10}, "receive_maximum"),
+        ({"topic_alias_maximum": 10}, "topic_alias_maximum"),
         ({"url": "mqtts://x", "cert": "c"}, "cert"),
         ({"ca": "c"}, "ca"),
         ({"keepalive": 0}, "keepalive"),
@@ -78,6 +141,30 @@ def test_wrong_options_are_refused_at_their_field(options, field):
     with pytest.raises(FieldError) as caught:
         mqtt_config(JSON, **options)
     assert caught.value.field == (field,)
+
+
+def test_what_needs_mqtt_5_says_so():
+    for entry in ({**JSON, "share": "g"}, {**JSON, "labels": {"line": "prop:line"}}):
+        with pytest.raises(FieldError, match='version: "5"') as caught:
+            mqtt_config(JSON, {**entry, "topic": "b/{device}"})
+        assert caught.value.field[:2] == ("subscribe", 1)
+        mqtt_config(entry, version="5", receive_maximum=10, topic_alias_maximum=10)
+    with pytest.raises(FieldError, match="topic and share"):
+        mqtt_config({"topic": "$share/g/{device}"})
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("mqtt://h", ("h", 1883, False, "", "h")),
+        ("mqtts://[::1]", ("::1", 8883, True, "", "[::1]")),
+        ("ws://h:9001", ("h", 9001, False, "/mqtt", "h:9001")),
+        ("wss://h/a/b?token=x", ("h", 443, True, "/a/b?token=x", "h")),
+    ],
+)
+def test_where_a_broker_is(url, expected):
+    mqtt_config(JSON, url=url)
+    assert address(url) == expected
 
 
 def test_two_subscriptions_to_the_same_topics_are_refused():

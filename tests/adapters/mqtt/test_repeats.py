@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from adapters.mqtt import wire
+from adapters.mqtt import packets, wire
 from tests.adapters.mqtt.scripted import puback, publish, scripted
 from tests.adapters.mqtt.support import mqtt_config
 from tests.support.context import RecordingContext, running
@@ -61,7 +61,7 @@ async def test_a_repetition_of_what_is_on_its_way_to_disk_is_acknowledged_once()
 
 
 def test_tokens_tell_id_topic_and_payload_apart():
-    splitter = wire.Splitter(wire.V311, 100)
+    splitter = wire.Splitter(packets.V311, 100)
     splitter.feed(
         publish(1, b"a") + publish(2, b"a") + publish(1, b"b") + publish(1, b"a", b"x/e") + b"\x30\x06\x00\x03x/qz"
         + publish(9, b"x" * 101)
@@ -74,7 +74,7 @@ def test_tokens_tell_id_topic_and_payload_apart():
 
 
 def test_a_batch_without_some_messages_keeps_the_rest_in_place():
-    splitter = wire.Splitter(wire.V311, 100)
+    splitter = wire.Splitter(packets.V311, 100)
     for at, packet in enumerate([publish(1, b"a"), again(2, b"b"), b"\x30\x06\x00\x03x/qz", again(3, b"c")]):
         splitter.feed(packet)
         splitter.batch.marks.append((at + 1, 1000 + at))

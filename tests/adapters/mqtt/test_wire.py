@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import gmqtt
 import pytest
-from gmqtt.mqtt.package import CommandWithMidPacket, PublishPacket
+from gmqtt.mqtt.package import PublishPacket
 from gmqtt.mqtt.utils import IdGenerator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.mqtt import wire
+from adapters.mqtt import packets, wire
+from adapters.mqtt.properties import user_properties
 from gateway.errors import PayloadError
 
 LIMIT = 300
@@ -19,7 +20,7 @@ MESSAGE = st.tuples(
     st.booleans(),
     st.booleans(),
 )
-VERSION = st.sampled_from([wire.V311, wire.V5])
+VERSION = st.sampled_from([packets.V311, packets.V5])
 
 
 class Proto:
@@ -28,7 +29,7 @@ class Proto:
         self.id_generator = IdGenerator()
 
 
-def packets(messages, version) -> bytes:
+def sent(messages, version) -> bytes:
     """What gmqtt would send for (topic, payload, qos, retain, with properties)."""
     proto, out = Proto(version), b""
     for topic, payload, qos, retain, extra in messages:
@@ -48,7 +49,7 @@ def fed(data: bytes, version: int, cuts: list[int], limit: int = LIMIT):
 
 @given(st.lists(MESSAGE, max_size=6), VERSION, st.lists(st.integers(0, 3000), max_size=8))
 def test_messages_of_gmqtt_come_out_however_the_stream_is_cut(messages, version, cuts):
-    got, others = fed(packets(messages, version) + wire.PINGREQ_PACKET, version, cuts)
+    got, others = fed(sent(messages, version) + packets.PINGREQ_PACKET, version, cuts)
     fitting = [m for m in messages if len(m[1]) <= LIMIT]
     assert got.topics == [topic.encode() for topic, *_ in fitting]
     assert got.payloads == [payload for _, payload, *_ in fitting]
@@ -61,8 +62,8 @@ def test_messages_of_gmqtt_come_out_however_the_stream_is_cut(messages, version,
 
 def test_every_cut_of_a_stream_gives_the_same():
     messages = [("a/b", b"x" * 130, 1, False, False), ("c", b"", 0, True, True), ("d", b"1", 0, False, False)]
-    for version in (wire.V311, wire.V5):
-        data = packets(messages, version)
+    for version in (packets.V311, packets.V5):
+        data = sent(messages, version)
         whole, _ = fed(data, version, [])
         for cut in range(len(data)):
             got, _ = fed(data, version, [cut])
@@ -73,11 +74,11 @@ def test_every_cut_of_a_stream_gives_the_same():
             )
 
 
-@pytest.mark.parametrize("version", [wire.V311, wire.V5])
+@pytest.mark.parametrize("version", [packets.V311, packets.V5])
 @pytest.mark.parametrize("qos", [0, 1])
 def test_a_huge_message_is_dropped_while_it_arrives_and_still_acknowledged(version, qos):
     huge = ("big", b"x" * 2_000_000, qos, False, False)
-    data = packets([huge, ("next", b"1", 0, False, False)], version)
+    data = sent([huge, ("next", b"1", 0, False, False)], version)
     splitter, most = wire.Splitter(version, LIMIT), 0
     for at in range(0, len(data), 5_000):
         splitter.feed(data[at : at + 5_000])
@@ -112,37 +113,69 @@ def test_any_bytes_give_packets_or_a_named_error(data, version, cuts):
 )
 def test_what_cannot_be_a_packet_is_an_error(data):
     with pytest.raises(PayloadError, match="malformed"):
-        fed(data, wire.V311, [])
+        fed(data, packets.V311, [])
 
 
-@given(st.lists(st.integers(1, 65_535), max_size=50))
-def test_acknowledgements_are_those_of_gmqtt(ids):
-    expected = b"".join(CommandWithMidPacket.build_package(0x40, i, False, proto_ver=wire.V311) for i in ids)
-    assert wire.puback_packets([i.to_bytes(2, "big") for i in ids]) == expected
+def with_alias(topic: str, alias: int, payload: bytes = b"1", qos: int = 0) -> bytes:
+    message = gmqtt.Message(topic, payload, qos=qos, topic_alias=alias)
+    return bytes(PublishPacket.build_package(message, Proto(packets.V5))[1])
 
 
-@given(st.binary(max_size=40), VERSION)
-def test_any_answer_is_parsed_or_a_named_error(body, version):
-    for parse in (wire.parse_connack, wire.parse_suback):
-        try:
-            parse(body, version)
-        except PayloadError as error:
-            assert error.reason == "malformed"
+def test_topics_that_the_broker_has_given_a_number():
+    data = with_alias("a/b", 1, b"1") + with_alias("", 1, b"2", 1) + with_alias("c", 2, b"3")
+    data += with_alias("d", 1, b"4") + with_alias("", 1, b"5") + with_alias("", 2, b"6")
+    for cut in range(len(data)):
+        splitter = wire.Splitter(packets.V5, LIMIT, alias_maximum=2)
+        splitter.feed(data[:cut])
+        splitter.feed(data[cut:])
+        got = splitter.take()
+        assert got.topics == [b"a/b", b"a/b", b"c", b"d", b"d", b"c"]
+        assert got.payloads == [b"1", b"2", b"3", b"4", b"5", b"6"]
 
 
-def test_answers():
-    assert wire.parse_connack(b"\x01\x00", wire.V311) == (True, 0, {})
-    answer = wire.parse_connack(b"\x00\x00\x03\x13\x00\x1e", wire.V5)
-    assert answer == (False, 0, {"server_keep_alive": 30})
-    assert wire.parse_connack(b"\x00\x01", wire.V5).code == 1
-    assert wire.parse_suback(b"\x00\x01\x01\x80", wire.V311) == b"\x01\x80"
-    assert wire.parse_suback(b"\x00\x01\x00\x01\x87", wire.V5) == b"\x01\x87"
+def test_a_message_that_is_too_long_introduces_its_number_all_the_same():
+    splitter = wire.Splitter(packets.V5, LIMIT, alias_maximum=2)
+    data = with_alias("big", 1, b"x" * 200_000) + with_alias("", 1)
+    for at in range(0, len(data), 5000):
+        splitter.feed(data[at : at + 5000])
+    got = splitter.take()
+    assert got.topics == [b"big"]
+    assert got.oversize == 1
+    topic, size = got.oversized[0]
+    assert topic == b"big"
+    assert size >= 200_000
 
 
-def test_login_is_as_the_standard_lays_it_out():
-    packet = wire.connect_packet(wire.V311, "ü", ("u", "p"), 15, 3600)
-    assert packet == b"\x10\x14\x00\x04MQTT\x04\xc0\x00\x0f\x00\x02\xc3\xbc\x00\x01u\x00\x01p"
-    clean = wire.connect_packet(wire.V311, "x", None, 15, None)
-    assert clean[9] == 0x02
-    packet = wire.connect_packet(wire.V5, "x", None, 15, 3600)
-    assert packet == b"\x10\x13\x00\x04MQTT\x05\x00\x00\x0f\x05\x11\x00\x00\x0e\x10\x00\x01x"
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (with_alias("a", 3), "highest allowed"),
+        (with_alias("", 1), "not introduced"),
+        (b"\x30\x07\x00\x01a\x03\x23\x00\x00", "alias 0"),
+        (b"\x30\x0a\x00\x01a\x06\x23\x00\x01\x23\x00\x01", "twice"),
+        (b"\x30\x06\x00\x01a\x02\x23\x00", "cut off"),
+        (b"\x30\x05\x00\x00\x01\x01\x00", "cut off|without topic"),
+    ],
+)
+def test_a_number_for_a_topic_that_breaks_the_protocol(data, why):
+    splitter = wire.Splitter(packets.V5, LIMIT, alias_maximum=2)
+    with pytest.raises(PayloadError, match=why):
+        splitter.feed(data)
+
+
+def test_a_number_that_was_never_allowed():
+    with pytest.raises(PayloadError, match="where 0 is the highest"):
+        wire.Splitter(packets.V5, LIMIT).feed(with_alias("", 1))
+
+
+def test_properties_are_handed_over_where_they_are_wanted():
+    data = sent([("a", b"1", 0, False, False), ("b", b"2", 1, False, True), ("c", b"3", 0, False, False)], packets.V5)
+    splitter = wire.Splitter(packets.V5, LIMIT, keep_properties=True)
+    splitter.feed(data)
+    got = splitter.take()
+    assert [bool(block) for block in got.properties] == [False, True, False]
+    assert user_properties(got.properties[1]) == {"a": "b"}
+    assert [bool(block) for block in got.less({0}).properties] == [True, False]
+    splitter.keep_properties = False
+    splitter.feed(data)
+    assert splitter.take().properties is None

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.payloads.pointer import format_pointer, parse_pointer, resolve
+from adapters.payloads.pointer import Path, format_pointer, parse_path, parse_pointer, resolve
 from gateway.errors import PayloadError
 
 # The document and the pointers of RFC 6901, section 5.
@@ -24,7 +24,32 @@ def test_the_examples_of_the_rfc(pointer, found):
 
 def test_a_plain_key_is_a_member_of_the_document():
     assert parse_pointer("t") == ("t",)
-    assert parse_pointer("a.b") == ("a.b",)
+    assert parse_pointer("/a.b") == ("a.b",)
+    assert parse_pointer("$a") == ("$a",)
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("$.a.b[0].c", Path(("a", "b", "0", "c"), root=True)), ("a.b", Path(("a", "b"))), ("$", Path((), root=True)),
+        ("$['x y'][0]", Path(("x y", "0"), root=True)), ('["a.b"].c', Path(("a.b", "c"))), ("@.a", Path(("a",))),
+        ("$.values[*]", Path(("values",), root=True, each=True)), ("[*]", Path((), each=True)), ("@", Path(())),
+        ("a[*]", Path(("a",), each=True)), ("/a/0", Path(("a", "0"))), ("a", Path(("a",))),
+    ],
+)  # fmt: skip
+def test_paths_as_jsonpath_writes_them(text, path):
+    assert parse_path(text) == path
+
+
+@pytest.mark.parametrize("text", ["a..b", "$.a[*].b", "a[", "a.b.", "$.a[-1]", "$..a", "$.a[0:2]", "$.*"])
+def test_what_jsonpath_has_beyond_that_is_refused(text):
+    with pytest.raises(ValueError, match="is not a path"):
+        parse_path(text)
+
+
+def test_many_values_are_no_pointer():
+    with pytest.raises(ValueError, match="many values"):
+        parse_pointer("$.a[*]")
 
 
 def test_integer_keys_of_cbor_are_found_by_their_digits():
