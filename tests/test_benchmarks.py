@@ -19,6 +19,7 @@ ROWS = {
     "modbus-reads": {"modbus-reads"},
     "modbus-isolation": {"modbus-isolation"},
     "modbus-fleet": {"modbus-fleet"},
+    "coap": {"coap-observe"},
     "pipeline": {"pipeline-1000", "pipeline-10000"},
     "latency": {"latency-800-50ms", "latency-800-5ms"},
     "memory": {"memory", "memory-derived"},

@@ -16,8 +16,9 @@ from gateway.directory import Directory
 from gateway.errors import ConfigError, OnpathError
 from gateway.frame import EMPTY, Frame
 from gateway.point import Point
-from gateway.uplinks.config import UPLINKS, TimeFormat, UplinkConfig
+from gateway.uplinks.config import UPLINKS, TimeFormat
 from gateway.uplinks.formats import encode_json
+from gateway.uplinks.options import BatchOptions
 from pipelines.base import OperatorConfig
 from pipelines.registry import OPERATORS
 from tests.support.documents import ROOT, blocks, rows, section
@@ -43,7 +44,7 @@ def test_operators_have_these_options(operator):
 @pytest.mark.parametrize("uplink", UPLINKS, ids=lambda cls: cls.__struct_config__.tag)
 def test_uplinks_have_these_options(uplink):
     text = section(DOCS / "uplinks.md", uplink.__struct_config__.tag)
-    assert options_in(text) == fields(uplink, UplinkConfig)
+    assert options_in(text) == fields(uplink, BatchOptions)
 
 
 def test_quality_words():

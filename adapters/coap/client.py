@@ -7,11 +7,11 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from aiocoap import Context as CoapContext
+from aiocoap import VALID
 
 from adapters.base import Context
 from adapters.coap.device_options import DeviceOptions, resource_options
-from adapters.coap.exchange import Endpoint, ExchangeError, no_answer
+from adapters.coap.exchange import Endpoint, ExchangeError
 from adapters.coap.observation import Observation
 from adapters.coap.outbox import Outbox
 from adapters.coap.points import PointTable
@@ -65,13 +65,7 @@ class Device:
     """One CoAP server: what is polled from it, what is observed, and whether it is there."""
 
     def __init__(
-        self,
-        name: str,
-        options: DeviceOptions,
-        context: CoapContext,
-        ctx: Context,
-        table: PointTable,
-        outbox: Outbox,
+        self, name: str, options: DeviceOptions, endpoint: Endpoint, ctx: Context, table: PointTable, outbox: Outbox
     ) -> None:
         self.name = name
         self.observed = [Source(key, resource_options(value)) for key, value in options.observe.items()]
@@ -80,7 +74,11 @@ class Device:
         self._ctx = ctx
         self._table = table
         self._outbox = outbox
-        self._endpoint = Endpoint(context, options.url, options.timeout)
+        self._endpoint = endpoint
+        self._observations: dict[str, Observation] = {}
+        self._periods: dict[str, float] = {}
+        """How often each source is heard of, seconds."""
+        self._expected_s = 0.0
         self._up: bool | None = None
 
     def start(self, group: asyncio.TaskGroup, delay_s: float) -> None:
@@ -89,6 +87,7 @@ class Device:
             for point in source.points:
                 self._register(source, point)
         if self.polled:
+            self._expect("", self._options.every)
             group.create_task(self._poll(delay_s), name=f"coap {self.name} poll")
         for source in self.observed:
             group.create_task(self._observe(source, delay_s), name=f"coap {self.name} observe {source.name}")
@@ -98,6 +97,16 @@ class Device:
             self._table.register(f"{self.name}/{point}", source.options)
         except TooManyPointsError as error:
             self._refused(error)
+
+    def _expect(self, source: str, period_s: float) -> None:
+        """The device will be heard once in the shortest of its periods, or it is not there."""
+        if self._periods.get(source) == period_s:
+            return
+        self._periods[source] = period_s
+        shortest_s = min(self._periods.values())
+        if shortest_s != self._expected_s:
+            self._expected_s = shortest_s
+            self._ctx.expect(self.name, shortest_s)
 
     # polling
 
@@ -109,20 +118,24 @@ class Device:
             started_s = loop.time()
             await self._poll_once()
             await asyncio.sleep(schedule.next_s(loop.time()) - loop.time())
-            state = self._ctx.stats.devices.setdefault(self.name, {})
-            state.update(period_s=round(loop.time() - started_s, 3), missed_polls=schedule.missed)
+            self._state().update(period_s=round(loop.time() - started_s, 3), missed_polls=schedule.missed)
 
     async def _poll_once(self) -> None:
         for at, source in enumerate(self.polled):
             try:
-                response = await self._endpoint.get(source.path)
+                response = await self._endpoint.get(source.path, etag=source.etag)
             except ExchangeError as error:
                 self._failed(error, [source])
                 if error.away:  # the others would each wait as long
                     self._bad(self.polled[at + 1 :], error.reason)
                     return
             else:
-                self._deliver(source, response)
+                if response.code == VALID:
+                    self._state()["revalidated"] = self._state().get("revalidated", 0) + 1
+                self._deliver(source, source.current(response))
+
+    def _state(self) -> dict[str, Any]:
+        return self._ctx.stats.devices.setdefault(self.name, {})
 
     # observing
 
@@ -130,56 +143,23 @@ class Device:
         await asyncio.sleep(delay_s)
         loop = asyncio.get_running_loop()
         backoff = Backoff()
+
+        def deliver(message: Any) -> None:
+            backoff.reset()
+            self._expect(source.name, observation.fresh_s)
+            self._deliver(source, message)
+
         while True:
-            began_s = loop.time()
+            observation = Observation(self._endpoint, source.path, deliver, self._options.refresh)
+            self._observations[source.name] = observation
             try:
-                observed = await self._watch(source, backoff)
+                await observation.run()
             except ExchangeError as error:
                 self._failed(error, [source])
                 await asyncio.sleep(backoff.next_s())
-            else:
-                if not observed:  # the device does not notify: its answer was a poll
-                    await asyncio.sleep(max(0.0, began_s + self._options.every - loop.time()))
-
-    async def _watch(self, source: Source, backoff: Backoff) -> bool:
-        """Keep one registration until it is stale; whether the device observes at all.
-
-        Raises:
-            ExchangeError: it was refused, lost, or ended by the device.
-        """
-        loop = asyncio.get_running_loop()
-        observation = Observation(self._endpoint, lambda message: self._deliver(source, message), self._options.refresh)
-        try:
-            await observation.register(source.path)
-            while await self._changed(observation, loop):
-                if observation.partial is not None:
-                    first, observation.partial = observation.partial, None
-                    self._deliver(source, await self._endpoint.complete(source.path, first))
-                if observation.failed is not None:
-                    raise observation.failed
-                if not observation.observed:
-                    return False
-                if observation.ended:
-                    raise ExchangeError(Reason.LINK_DOWN, "the device ended the observation")
-                backoff.reset()
-        finally:
-            observation.cancel()
-        if not observation.answered:
-            raise no_answer()
-        return True
-
-    @staticmethod
-    async def _changed(observation: Observation, loop: asyncio.AbstractEventLoop) -> bool:
-        """Wait until there is something to do; False once the deadline has passed without news."""
-        while (left_s := observation.deadline - loop.time()) > 0:
-            try:
-                async with asyncio.timeout(left_s):
-                    await observation.changed.wait()
-            except TimeoutError:
-                continue  # a notification may have moved the deadline
-            observation.changed.clear()
-            return True
-        return False
+            else:  # the device does not notify: its answer was a poll
+                self._expect(source.name, self._options.every)
+                await asyncio.sleep(max(0.0, observation.heard_s + self._options.every - loop.time()))
 
     # what came of it
 
@@ -207,6 +187,9 @@ class Device:
         elif not error.away and self._up is not True:
             self._link(up=True)
         self._bad(sources, error.reason)
+        if error.away:
+            for source in self.polled:
+                source.forget()
 
     def _bad(self, sources: Sequence[Source], reason: Reason) -> None:
         now_ns = self._ctx.now_ns()
@@ -219,11 +202,19 @@ class Device:
                 else:
                     self._outbox.add(row, now_ns)
 
+    def gone(self, detail: str) -> None:
+        """It is not asked any more: from now on its points have no value."""
+        self._bad([*self.observed, *self.polled], Reason.LINK_DOWN)
+        self._link(up=False, detail=detail)
+
     def _refused(self, error: TooManyPointsError) -> None:
         if not self._ctx.stats.reasons["too-many-points"]:
             self._ctx.log.warning("%s", error)
         self._ctx.stats.reasons["too-many-points"] += 1
 
     def _link(self, *, up: bool, detail: str = "") -> None:
+        if up and self._up is False:  # it may have restarted, and forgotten whom to notify
+            for observation in self._observations.values():
+                observation.doubt()
         self._up = up
         self._ctx.link(self.name, up=up, detail=detail)

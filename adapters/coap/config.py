@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from adapters.base import AdapterConfig
+from adapters.coap.credentials import SecurityOptions
 from adapters.coap.device_options import DeviceOptions
+from adapters.coap.security_check import check_security
 from adapters.coap.serve_options import ServedOptions, ServeOptions
 from gateway.errors import FieldError
 from gateway.point import Name
@@ -24,10 +26,13 @@ class CoapConfig(AdapterConfig, frozen=True, kw_only=True, tag="coap"):
     """Devices that the gateway asks, by name."""
     serve: ServeOptions | None = None
     """The server that devices push to; none if left out."""
+    security: dict[Name, SecurityOptions] = msgspec.field(default_factory=dict)
+    """Keys by name; devices and served paths refer to them."""
 
     def __post_init__(self) -> None:
         if not self.devices and self.serve is None:
             raise FieldError("devices", 'nothing to do: give "devices", "serve" or both')
+        check_security(self.security, self.devices, self.serve)
 
     def create(self) -> Adapter:
         """The adapter; aiocoap is imported here."""
@@ -43,4 +48,8 @@ class CoapConfig(AdapterConfig, frozen=True, kw_only=True, tag="coap"):
 
     def devices_appear(self) -> bool:
         """See the base class."""
-        return self.serve is not None and any(not options.device for options in self.serve.resources.values())
+        if self.serve is None:
+            return False
+        if self.serve.directory is not None or self.serve.lwm2m is not None:
+            return True
+        return any(not served.device for served in self.serve.resources.values())

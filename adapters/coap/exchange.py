@@ -6,17 +6,22 @@ Block-wise answers (RFC 7959) are put together here, with a bound that aiocoap's
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
-from aiocoap import CONTENT, GET, Context, Message, error
+from aiocoap import CONTENT, GET, VALID, Context, error
 from aiocoap.numbers.constants import TransportTuning
+from aiocoap.pipe import Pipe
 
+from adapters.coap.device_options import DeviceOptions
+from adapters.coap.questions import Question
+from adapters.coap.tcp import Connection
+from adapters.coap.turns import NobodyThereError, Turns
 from gateway.quality import Reason
 
-MAX_BODY = 65_536
-"""The largest body that a device may send in blocks, bytes."""
+TRIES: Final = 3
+"""How often a body is begun that changes while its blocks are read."""
 
 _REASONS = {
     (4, 1): Reason.REFUSED,
@@ -40,6 +45,13 @@ class ExchangeError(Exception):
         self.away = away
         """Whether nothing at all was heard from the device."""
         super().__init__(detail)
+
+
+class ChangedError(ExchangeError):
+    """A body changed while its blocks were read."""
+
+    def __init__(self) -> None:
+        super().__init__(Reason.MALFORMED_ANSWER, "it changed while its blocks were read")
 
 
 def no_answer() -> ExchangeError:
@@ -76,96 +88,192 @@ def failure(cause: BaseException | type[BaseException]) -> ExchangeError:
     return ExchangeError(Reason.MALFORMED_ANSWER, text)
 
 
-def tuning(timeout_s: float) -> TransportTuning:
-    """Retransmission so that an exchange is over when the time is.
-
-    aiocoap asks a device one thing at a time and cannot take back what it sends: an exchange that outlived
-    its question would hold up all later ones. RFC 7252 gives up after 3 s times 2**(n+1) - 1 for n
-    retransmissions; n is the largest that fits, and below 3 s there is none.
-    """
+def tuning(ack_timeout_s: float, max_retransmit: int) -> TransportTuning:
+    """Transmission parameters (RFC 7252, 4.8) as aiocoap takes them."""
     result = TransportTuning()
-    result.MAX_RETRANSMIT = max((n for n in range(1, 5) if 3 * (2 ** (n + 1) - 1) <= timeout_s), default=0)
-    if result.MAX_RETRANSMIT == 0:
-        result.ACK_TIMEOUT = timeout_s / result.ACK_RANDOM_FACTOR
+    result.ACK_TIMEOUT = ack_timeout_s
+    result.MAX_RETRANSMIT = max_retransmit
     return result
 
 
 class Endpoint:
     """One CoAP server, asked through the context that all devices share."""
 
-    def __init__(self, context: Context, url: str, timeout_s: float) -> None:
+    def __init__(self, context: Context, options: DeviceOptions, turns: Turns) -> None:
         self.context = context
-        self.timeout_s = timeout_s
-        self._url = url.rstrip("/")
-        self._tuning = tuning(timeout_s)
+        self.timeout_s = float(options.timeout)
+        self.in_order = "+" in options.url.partition(":")[0]
+        """Whether messages come over a stream, and so never overtake each other."""
+        self._max_body = int(options.max_payload)
+        self._url = options.url.rstrip("/")
+        self._tuning = tuning(options.ack_timeout, options.max_retransmit)
+        self._turn = turns.of(options.url)
         self._remote: Any = None
 
-    def message(self, path: str) -> Any:
+    def question(self, path: str) -> Question:
         """A GET of ``path``, addressed to where the last answer came from."""
-        message = Message(code=GET, uri=self._url + path, transport_tuning=self._tuning)
+        question = Question(code=GET, uri=self._url + path, transport_tuning=self._tuning)
         if self._remote is not None:
-            message.remote = self._remote
-        return message
+            question.remote = self._remote
+        return question
 
     def heard(self, message: Any) -> None:
         """Remember the address, which saves looking the name up again."""
-        self._remote = message.remote
+        if not self.in_order:
+            self._remote = message.remote
 
     def forget(self) -> None:
         """Look the name up again, because nobody answered at the address."""
         self._remote = None
 
-    async def get(self, path: str) -> Any:
-        """The representation, all blocks of it.
+    @asynccontextmanager
+    async def asking(self, question: Question) -> AsyncIterator[None]:
+        """Our turn at this address, and the time for an answer. The question is to be sent inside.
+
+        The turn ends when the question is acknowledged: a slow answer holds up nobody.
 
         Raises:
-            ExchangeError: no answer in time, or not 2.05 Content.
+            ExchangeError: no answer in time, or what was raised inside; one that found nobody there also ends
+                the wait of those behind.
         """
-        async with _deadline(self.timeout_s):
-            return await self._complete(path, await self._ask(self.message(path)))
+        try:
+            await self._turn.take()
+        except NobodyThereError:
+            raise no_answer() from None
+        given = False
+        began_s = asyncio.get_running_loop().time()
+
+        def give() -> None:
+            nonlocal given
+            if not given:
+                given = True
+                self._turn.give()
+
+        question.on_ack = give
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                yield
+        except TimeoutError as cause:
+            silence = self._silence(question, began_s, acknowledged=given)
+            self._gone(silence)
+            raise silence from cause
+        except ExchangeError as refusal:
+            self._gone(refusal)
+            raise
+        finally:
+            question.withdraw()
+            give()
+
+    @staticmethod
+    def _silence(question: Question, began_s: float, *, acknowledged: bool) -> ExchangeError:
+        """What it means that there was no answer."""
+        connection = question.remote if isinstance(question.remote, Connection) else None
+        if acknowledged or (connection is not None and connection.heard_s >= began_s):
+            return ExchangeError(Reason.TIMEOUT, "no answer, but the device is there")
+        if connection is not None:
+            connection.give_up(error.TimeoutError())
+        return no_answer()
+
+    def _gone(self, failed: ExchangeError) -> None:
+        if failed.away:
+            self.forget()
+            self._turn.nobody_there()
+
+    async def send(self, question: Question, on_event: Callable[[Any], bool]) -> Callable[[], None]:
+        """Send it; each event of aiocoap's pipe goes to ``on_event``. What is returned ends that.
+
+        Raises:
+            ExchangeError: it could not be sent.
+        """
+        pipe = Pipe(question, self.context.log)
+        stop: Callable[[], None] = pipe.on_event(on_event)
+        try:
+            interface = await self.context.find_remote_and_interface(question)
+        except (error.Error, OSError, ValueError) as cause:
+            raise failure(cause) from cause
+        question.sender = getattr(interface, "token_interface", None)
+        interface.request(pipe)
+        return stop
+
+    async def get(self, path: str, *, etag: bytes | None = None, accept: int | None = None) -> Any:
+        """The representation, all blocks of it; or a 2.03 Valid, if the one with ``etag`` is still current.
+
+        Raises:
+            ExchangeError: no answer in time, or neither of these.
+        """
+        async with self._turn.body(path):
+            return await self._whole(path, etag, accept)
+
+    async def _whole(self, path: str, etag: bytes | None = None, accept: int | None = None) -> Any:
+        for _ in range(TRIES - 1):
+            try:
+                return await self._get(path, etag, accept)
+            except ChangedError:
+                continue
+        return await self._get(path, etag, accept)
+
+    async def _get(self, path: str, etag: bytes | None, accept: int | None) -> Any:
+        question = self.question(path)
+        question.opt.etags = [etag] if etag is not None else []
+        question.opt.accept = accept
+        response = await self._ask(question)
+        if response.code == VALID and etag is not None and response.opt.etag in {etag, None}:
+            return response
+        return await self._complete(path, checked(response), accept)
 
     async def complete(self, path: str, first: Any) -> Any:
-        """The rest of a body whose first block is here.
+        """The rest of a body whose first block is here; a newer one if that is gone by now.
 
         Raises:
             ExchangeError: as :meth:`get`.
         """
-        async with _deadline(self.timeout_s):
-            return await self._complete(path, first)
+        async with self._turn.body(path):
+            try:
+                return await self._complete(path, first, None)
+            except ChangedError:
+                return await self._whole(path)
 
-    async def _ask(self, message: Any) -> Any:
-        try:
-            response = await self.context.request(message, handle_blockwise=False).response
-        except (error.Error, OSError) as cause:
-            self.forget()
-            raise failure(cause) from cause
-        self.heard(response)
-        return checked(response)
+    async def _ask(self, question: Question) -> Any:
+        answered = asyncio.get_running_loop().create_future()
 
-    async def _complete(self, path: str, first: Any) -> Any:
+        def on_event(event: Any) -> bool:
+            if not answered.done():
+                answered.set_result(event)
+            return False
+
+        async with self.asking(question):
+            stop = await self.send(question, on_event)
+            try:
+                event = await answered
+            finally:
+                stop()
+            if event.message is None:
+                raise failure(event.exception)
+        self.heard(event.message)
+        return event.message
+
+    async def _complete(self, path: str, first: Any, accept: int | None) -> Any:
         block = first.opt.block2
+        body = bytearray(first.payload)
+        self._fits(body)
         if block is None or (block.block_number == 0 and not block.more):
             return first
-        body = bytearray(first.payload)
+        largest = 7 if self.in_order else 6  # 7: several blocks of 1 KiB in one message (RFC 8323, 6)
         while block.more:
-            if len(body) % block.size or len(body) >= MAX_BODY or block.size_exponent > 6:
+            if not body or len(body) % block.size or block.size_exponent > largest:
                 raise ExchangeError(Reason.MALFORMED_ANSWER, f"a body breaks off at {len(body)} bytes")
-            message = self.message(path)
-            message.opt.block2 = (len(body) // block.size, False, block.size_exponent)
-            part = await self._ask(message)
+            question = self.question(path)
+            question.opt.accept = accept
+            question.opt.block2 = (len(body) // block.size, False, block.size_exponent)
+            part = checked(await self._ask(question))
             block = part.opt.block2
             if block is None or block.start != len(body) or part.opt.etag != first.opt.etag:
-                raise ExchangeError(Reason.MALFORMED_ANSWER, "it changed while its blocks were read")
+                raise ChangedError
             body += part.payload
+            self._fits(body)
         first.payload = bytes(body)
         return first
 
-
-@asynccontextmanager
-async def _deadline(seconds: float) -> AsyncIterator[None]:
-    """``asyncio.timeout`` in our words."""
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError as cause:
-        raise no_answer() from cause
+    def _fits(self, body: bytearray) -> None:
+        if len(body) > self._max_body:
+            raise ExchangeError(Reason.MALFORMED_ANSWER, f"a body of more than {self._max_body} bytes (max_payload)")

@@ -57,6 +57,11 @@ class PointTable:
         """
         return self._entry(name, options, unit).point
 
+    def forget(self, device: str) -> None:
+        """Look at the points of a device anew when they come: what was said of them may have changed."""
+        for name in [name for name in self._known if name.startswith(f"{device}/")]:
+            del self._known[name]
+
     def row(self, name: str, options: PointOptions, value: Value | Reason, unit: str = "") -> Row:
         """The row for a reading of the point ``name``.
 

@@ -34,6 +34,13 @@ class Route:
         self._parts = pattern[1:].split("/")
         self._clock = Clock.parse(options.time, options.time_unit)
         self._places = [self._place(name, point) for name, point in options.points.items()]
+        self._named: dict[str, PointOptions] = {
+            name: options.points[place.name]
+            for place in self._places
+            for name in (place.field.names if place.field is not None else [place.name])
+        }
+        self.has_layout = any(place.field is not None for place in self._places)
+        """Whether it reads raw bytes."""
 
     def _place(self, name: str, point: ValueOptions) -> Place:
         clock = Clock.parse(point.time, point.time_unit) if point.time else self._clock
@@ -58,7 +65,7 @@ class Route:
 
     def point_options(self, name: str) -> PointOptions:
         """What the user said of a point, if anything."""
-        return self._options.points.get(name, _PLAIN)
+        return self._named.get(name, _PLAIN)
 
     def read(self, payload: bytes, content_format: int | None, now_ns: int, point: str) -> list[Reading]:
         """The readings of a payload; ``point`` is the name out of the path, or empty.

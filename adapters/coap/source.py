@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from aiocoap import VALID
+
 from adapters.coap.device_options import ResourceOptions
 from adapters.payloads.formats import Format, encoding_of
 from adapters.payloads.readings import Clock, Place, Reading, read
@@ -14,12 +18,30 @@ class Source:
         self.name = name
         self.path = options.path
         self.options = options
+        self._kept: Any = None
+        """The last representation that has an entity tag."""
         self.points: dict[str, None] = {}
         """Names (within the device) of the points seen so far: those that a failure concerns."""
         self._clock = Clock.parse(options.time, options.time_unit)
         self._place = Place.parse(name, options.value, self._clock)
         if options.payload is not Format.SENML or options.value:
             self.points[name] = None
+
+    @property
+    def etag(self) -> bytes | None:
+        """The entity tag of the representation that is known, to ask whether it is still current."""
+        return self._kept.opt.etag if self._kept is not None else None
+
+    def current(self, response: Any) -> Any:
+        """What a response to a question with :attr:`etag` stands for: itself, or after a 2.03 what is known."""
+        if response.code != VALID:
+            self._kept = response if response.opt.etag is not None else None
+            return response
+        return self._kept
+
+    def forget(self) -> None:
+        """A device that was away may have restarted, and counts its entity tags from the beginning."""
+        self._kept = None
 
     def read(self, payload: bytes, content_format: int | None, now_ns: int) -> list[Reading]:
         """The readings of a representation.

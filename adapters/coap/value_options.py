@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from adapters.payloads.fields import is_field, parse_field
 from adapters.payloads.pointer import parse_pointer
 from adapters.payloads.times import TimeUnit
 from gateway.errors import FieldError
@@ -14,7 +15,8 @@ class ValueOptions(PointOptions, frozen=True, kw_only=True):
     value: str = ""
     """JSON pointer (RFC 6901) to the value in a JSON or CBOR payload, ``/rh``. Left out, a map is asked
     for the member with the point's name, and everything else is the value itself. In a SenML pack the name
-    of the record to take; left out, the one with the point's name, or the only one."""
+    of the record to take; left out, the one with the point's name, or the only one. In raw bytes a field:
+    ``@4 uint16 little bits 3:5 x2/8 *0.1 +20``, of which ``@4 uint16`` (first byte, type) is needed."""
     time: str = ""
     """JSON pointer to the source time in a JSON or CBOR payload; left out, the time of arrival is taken.
     SenML records carry their own times."""
@@ -24,7 +26,10 @@ class ValueOptions(PointOptions, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_pointer("value", self.value)
+        if is_field(self.value):
+            parse_field("value", self.value)
+        else:
+            check_pointer("value", self.value)
         check_pointer("time", self.time)
 
 

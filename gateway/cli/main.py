@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
-from gateway.cli import modbus
+from gateway.cli import coap, modbus
 from gateway.errors import ConfigError, OnpathError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 
 app.add_typer(modbus.app)
+app.add_typer(coap.app)
 
 ConfigPath = Annotated[Path, typer.Option("-c", "--config", help="A YAML file, or a folder whose *.yaml are merged.")]
 StatePath = Annotated[

@@ -21,6 +21,9 @@ from gateway.store.database import rows_of
 KEPT = 1 << 16
 """Tokens kept an adapter: no broker has more messages in flight on one connection (packet ids have 16 bits)."""
 
+FEW = 8
+"""Tokens that are compared one by one, which is faster than to sort all that are known."""
+
 
 @dataclass
 class TokenTable:
@@ -64,8 +67,7 @@ class RecentTokens:
         self._recent: dict[str, deque[Tokens]] = {}
         self._counts: dict[str, int] = {}
         for adapter, arrays in found.items():
-            for tokens in arrays:
-                self.add(adapter, tokens)
+            self.add(adapter, np.concatenate(arrays))
 
     def add(self, adapter: str, tokens: Tokens) -> None:
         """These are durable."""
@@ -77,8 +79,15 @@ class RecentTokens:
         self._counts[adapter] = count
 
     def known(self, adapter: str, tokens: Tokens) -> Mask:
-        """Which of these are durable, [n]. Costs about a millisecond: asked for repetitions only."""
+        """Which of these are durable, [n].
+
+        Costs about 0.2 ms for a few and a millisecond for many: asked where there may be repetitions only.
+        """
         recent = self._recent.get(adapter)
         if not recent:
             return np.zeros(len(tokens), np.bool_)
-        return np.isin(tokens, np.concatenate(recent))
+        joined = np.concatenate(recent)
+        self._recent[adapter] = deque([joined])  # many arrays of one token each are joined once, not each time
+        if len(tokens) <= FEW:
+            return np.array([bool((joined == token).any()) for token in tokens], np.bool_)
+        return np.isin(tokens, joined)

@@ -92,6 +92,9 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     modbus_s: float = 2.0
     modbus_rounds: int = 4
     """More than elsewhere: two processes that wait for each other in turn are measured least evenly."""
+    observed: int = 100
+    """CoAP devices with ten observed resources each."""
+    notifications: int = 20_000
     samples: int = 100_000
     """Samples that the operators' rows work through."""
     operator_rounds: int = 7
@@ -126,6 +129,7 @@ QUICK = Sizes(
     jitter_s=6.0,
     maps=50,
     modbus_rounds=1,
+    notifications=10_000,
     operator_rounds=3,
     each_operator=False,
     latency_s=1.5,
@@ -146,6 +150,8 @@ TINY = msgspec.structs.replace(
     fleet_s=0.2,
     jitter_s=1.6,
     maps=2,
+    observed=4,
+    notifications=500,
     samples=20_000,
     operator_rounds=1,
     latency_rates=(800,),

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from gateway.errors import OnpathError
 from tests.benchmarks import (
+    coap,
     codec,
     footprint,
     latency,
@@ -40,6 +41,7 @@ GROUPS: dict[str, Callable[[Bench], Awaitable[list[Row]]]] = {
     "modbus-reads": modbus_reads.rows,
     "modbus-isolation": modbus_isolation.rows,
     "modbus-fleet": modbus_fleet.rows,
+    "coap": coap.rows,
     "pipeline": operators.pipeline,
     "operators": operators.each,
     "latency": latency.rows,

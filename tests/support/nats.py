@@ -21,6 +21,9 @@ mqtt {{ listen: "127.0.0.1:{mqtt}", ack_wait: "{ack_wait}", max_ack_pending: {pe
 {extra}
 """
 
+NATS_WEB = 'websocket { listen: "127.0.0.1:-1", no_tls: true }'
+"""As ``extra``: MQTT over WebSockets as well; see :func:`nats_web_url`."""
+
 
 class Nats:
     """A broker process; ``stop`` and ``start`` again keep its ports and its store."""
@@ -69,6 +72,12 @@ class Nats:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def nats_web_url(broker: Nats) -> str:
+    """Where a broker with :data:`NATS_WEB` speaks MQTT over WebSockets."""
+    text = (broker.folder / "nats.log").read_text()
+    return f"ws://127.0.0.1:{re.search(r'websocket clients on ws://127.0.0.1:([0-9]+)', text)[1]}/mqtt"
 
 
 def _spawn(command: list[str]) -> subprocess.Popen[bytes]:

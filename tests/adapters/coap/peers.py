@@ -93,6 +93,8 @@ async def serving(resources: dict[str, resource.Resource], port: int | None = No
     try:
         yield port
     finally:
+        for _ in range(100):  # it takes what is still in its socket: the goodbyes of observers
+            await asyncio.sleep(0)
         await context.shutdown()
 
 

@@ -10,6 +10,7 @@ from gateway import quality as q
 from gateway.point import Kind
 from gateway.quality import Reason, reason_codes
 from tests.adapters.coap.peers import Blocks, Fixed, Value, adapter_of, free_port, serving
+from tests.adapters.coap.scripted import scripted
 from tests.support.context import RecordingContext
 
 
@@ -41,10 +42,11 @@ async def test_notifications_become_samples(ctx):
             for n in range(5):
                 temperature.set(str(21 + n).encode())
                 await ctx.until(lambda n=n: 21 + n in values(ctx, "s1/temperature"))
+            gets = temperature.gets
     assert values(ctx, "s1/temperature") == [20.5, 21, 22, 23, 24, 25]
     assert values(ctx, "s1/co2") == [400]
     assert ("s1", True, "") in ctx.links
-    assert temperature.gets == 6  # one for the registration, one a notification: nothing was polled
+    assert gets == 6  # one for the registration, one a notification: nothing was polled
     times = [time for time, _, _ in ctx.samples("s1/temperature")]
     assert times == sorted(times)
     assert abs(times[-1] - ctx.now_ns()) < 10e9
@@ -226,11 +228,9 @@ async def test_a_declared_state_codes_numbers_as_texts(ctx):
 
 
 async def test_a_silent_device_times_out_and_slows_nobody(ctx):
-    stuck = Value(b"1")
-    stuck.hold = asyncio.Event()
-    async with serving({"/x": stuck, "/y": stuck}) as silent, serving({"/x": Fixed(b"2")}) as fast:
+    async with scripted(lambda *_: None) as silent, serving({"/x": Fixed(b"2")}) as fast:
         devices = {
-            "dead": device(silent, timeout="300ms", poll={"x": "/x", "y": "/y"}, every="20ms"),
+            "dead": device(silent.port, timeout="300ms", poll={"x": "/x", "y": "/y"}, every="20ms"),
             "alive": device(fast, poll={"x": "/x"}, every="20ms"),
         }
         async with adapter_of(ctx, devices=devices):
@@ -387,3 +387,11 @@ async def test_a_pack_that_was_not_asked_for_is_one_point_if_it_is_one_signal(ct
         await ctx.until(lambda: ctx.frames)
     assert [ctx.points.name(n) for n in range(len(ctx.points))] == points
     assert 21.0 in values(ctx, points[-1] if len(points) == 1 else "s1/temp")
+
+
+async def test_raw_bytes_of_a_device_are_read_by_a_field(ctx):
+    async with serving({"/raw": Fixed(b"\x01\x02\x03\x04", 42)}) as port:
+        poll = {"x": {"path": "/raw", "payload": "octets", "value": "@1 uint24 *0.5"}}
+        async with adapter_of(ctx, devices={"s1": device(port, poll=poll)}):
+            await ctx.until(lambda: values(ctx, "s1/x"))
+    assert values(ctx, "s1/x")[0] == 0x020304 / 2

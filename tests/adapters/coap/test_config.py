@@ -22,8 +22,11 @@ def served(pattern, **options):
 
 @pytest.mark.parametrize(
     "url",
-    [URL, URL + "/", "coap://10.0.0.9:5683", "coap://[fe80::1]", "coap://[::1]:61616", "coap://sensor-1.local"],
-)
+    [
+        URL, URL + "/", "coap://10.0.0.9:5683", "coap://[fe80::1]", "coap://[::1]:61616", "coap://sensor-1.local",
+        "coap+tcp://10.0.0.9", "coap+tcp://[::1]:61616",
+    ],
+)  # fmt: skip
 def test_addresses_that_are_taken(url):
     assert device(url=url).devices["s1"].url == url
 
@@ -31,7 +34,7 @@ def test_addresses_that_are_taken(url):
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("coaps://10.0.0.9", "not there yet"), ("coap+tcp://10.0.0.9", "not there yet"), ("", "not a CoAP address"),
+        ("coaps+tcp://10.0.0.9", "is not there"), ("coap+ws://10.0.0.9", "is not there"), ("", "not a CoAP address"),
         ("http://10.0.0.9", "not a CoAP address"), ("coap://", "not a CoAP address"), ("coap://h:99999", "range"),
         ("coap://h/temp", "paths belong"), ("coap://h?x=1", "paths belong"), ("coap://u@h", "paths belong"),
         ("coap://h:0", "not a CoAP address"), ("coap://[::1", "Invalid IPv6"),
@@ -45,7 +48,9 @@ def test_addresses_that_are_refused(url, says):
 @pytest.mark.parametrize(
     "options",
     [
-        {"observe": {}}, {"every": "0s"}, {"timeout": 0}, {"refresh": 0}, {"observe": {"t": "temp"}},
+        {"observe": {}}, {"every": "0s"}, {"timeout": 0}, {"refresh": 0}, {"ack_timeout": 0},
+        {"max_retransmit": -1}, {"max_retransmit": 21}, {"max_payload": 0}, {"max_payload": "17MiB"},
+        {"observe": {"t": "temp"}},
         {"observe": {"t": "/a b"}}, {"observe": {"t": {"path": ""}}}, {"observe": {"a/b": "/t"}},
         {"poll": {"t": "/t"}}, {"observe": {"t": {"path": "/t", "value": "/~"}}}, {"evry": "5s"},
         {"observe": {"t": {"path": "/t", "payload": "xml"}}}, {"observe": {"t": {"path": "/t", "limits": [2, 1]}}},

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import aiomqtt
 import msgpack
+import msgspec
 import pytest
 
 from gateway.errors import LinkError
@@ -16,7 +17,7 @@ from gateway.units import Duration
 from gateway.uplinks.config import Format, MqttUplinkConfig
 from gateway.uplinks.decode import FrameDecoder
 from tests.support.build import directory_of
-from tests.support.nats import nats_broker
+from tests.support.nats import NATS_WEB, nats_broker, nats_web_url
 from tests.support.uplink import running, uplink_context
 
 
@@ -215,3 +216,79 @@ async def test_certificates_that_cannot_be_used(tmp_path, ctx, content):
     uplink = MqttUplinkConfig(url="mqtts://127.0.0.1:1", ca=str(ca)).create()
     with pytest.raises(LinkError):
         await asyncio.wait_for(uplink.run(ctx), 5)
+
+
+async def test_over_websockets(tmp_path, ctx):
+    async with nats_broker(tmp_path / "web", extra=NATS_WEB) as web:
+        seqs = [ctx.put(sample(n))[0].seq for n in range(100)]
+        async with running(MqttUplinkConfig(url=nats_web_url(web)).create(), ctx):
+            await ctx.until(lambda: len(ctx.acknowledged) == 100)
+    assert sorted(ctx.acknowledged) == seqs
+
+
+async def test_the_state_of_the_uplink_stands_at_the_broker(broker, ctx):
+    config = MqttUplinkConfig(url=broker.mqtt_url, state_topic="state/{gateway}/{uplink}")
+
+    def states(got):
+        return [json.loads(payload)["state"] for topic, payload, _ in got if topic == "state/test/out"]
+
+    async with receiver(broker, "state/#") as got:
+        async with running(config.create(), ctx):
+            await ctx.until(lambda: states(got) == ["online"])
+        await ctx.until(lambda: states(got) == ["online", "offline"])
+        uplink = config.create()
+        task = asyncio.create_task(uplink.run(ctx))
+        await ctx.until(lambda: len(states(got)) == 3)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await ctx.until(lambda: len(states(got)) == 4)
+    async with receiver(broker, "state/#") as late:
+        await ctx.until(lambda: len(late) == 1)
+    assert late[0][2], "it is retained"
+
+
+async def test_a_lost_uplink_leaves_its_will(broker, ctx):
+    config = MqttUplinkConfig(url=broker.mqtt_url, state_topic="state/up")
+    async with Relay(broker.mqtt_port) as relay, receiver(broker, "state/#") as got:
+        config = msgspec.structs.replace(config, url=f"mqtt://127.0.0.1:{relay.port}")
+        task = asyncio.create_task(config.create().run(ctx))
+        await ctx.until(lambda: len(got) == 1)
+        relay.cut()
+        with pytest.raises(LinkError):
+            await asyncio.wait_for(task, 5)
+        await ctx.until(lambda: len(got) == 2)
+    said = json.loads(got[1][1])
+    assert (said["state"], said["why"], said["time"]) == ("offline", "link lost", None)
+
+
+class Relay:
+    """Passes bytes on to a port until it is cut."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._writers: list[asyncio.StreamWriter] = []
+        self._tasks: list[asyncio.Task] = []
+
+    async def __aenter__(self):
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_):
+        self.cut()
+        self._server.close()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader, writer) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", self._to)
+        self._writers += [writer, back]
+        self._tasks += [asyncio.create_task(self._copy(reader, back)), asyncio.create_task(self._copy(there, writer))]
+
+    async def _copy(self, reader, writer) -> None:
+        while data := await reader.read(65_536):
+            writer.write(data)
+        writer.close()
+
+    def cut(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
