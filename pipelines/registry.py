@@ -6,7 +6,9 @@ from pipelines.base import OperatorConfig
 from pipelines.operators.deadband import DeadbandConfig
 from pipelines.operators.filter import FilterConfig
 from pipelines.operators.limits import LimitsConfig
+from pipelines.operators.piecewise_linear import PiecewiseLinearConfig
 from pipelines.operators.scale import ScaleConfig
+from pipelines.operators.swinging_door import SwingingDoorConfig
 from pipelines.operators.window import WindowConfig
 
 OPERATORS: dict[str, type[OperatorConfig]] = {
@@ -14,5 +16,7 @@ OPERATORS: dict[str, type[OperatorConfig]] = {
     "limits": LimitsConfig,
     "filter": FilterConfig,
     "deadband": DeadbandConfig,
+    "swinging_door": SwingingDoorConfig,
+    "piecewise_linear": PiecewiseLinearConfig,
     "window": WindowConfig,
 }

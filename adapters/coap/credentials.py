@@ -230,14 +230,18 @@ def check_served(where: tuple[str, ...], names: Iterable[str], keys: Keys, *, se
 
 
 def check_recipients(where: tuple[str, ...], names: Iterable[str], keys: Keys) -> None:
-    """Refuse OSCORE keys of a server that a request cannot choose between.
+    """Refuse keys of a server that a request, or a handshake, cannot choose between.
 
     Raises:
         FieldError: for ``where``.
     """
     seen: dict[tuple[str, str], str] = {}
     for name in dict.fromkeys(names):
-        options = keys[name].oscore
+        options, psk = keys[name].oscore, keys[name].psk
+        if psk is not None:
+            first = seen.setdefault(("psk", psk.identity), name)
+            if first != name:
+                raise FieldError(where, f"{first} and {name} have the same identity; change one")
         if options is not None:
             first = seen.setdefault((options.recipient.lower(), options.id_context.lower()), name)
             if first != name:

@@ -62,9 +62,6 @@ class Security:
         """The context for a device: ``plain`` if it has no key, else one that has no way out but under the key.
 
         One that was made for it before is shut down.
-
-        Raises:
-            LinkError: the library for DTLS is missing.
         """
         await self.drop(name)
         if not options.security:
@@ -78,10 +75,7 @@ class Security:
         return context
 
     async def _dtls(self, name: str, options: DeviceOptions, psk: PskOptions, plain: CoapContext) -> Any:
-        try:
-            from adapters.coap.dtls_client import dtls_context
-        except ModuleNotFoundError as cause:
-            raise _no_library() from cause
+        from adapters.coap.dtls_client import dtls_context
 
         def refused(reason: str, why: str) -> None:
             self._ctx.reject(reason, name, b"", why)
@@ -112,15 +106,11 @@ class Security:
 
         Raises:
             OSError: the address cannot be used.
-            LinkError: the library for DTLS is missing.
         """
         if not options.secure_listen:
             return None
-        try:
-            from adapters.coap.dtls import Psk, ServerKeys
-            from adapters.coap.dtls_server import DtlsServer
-        except ModuleNotFoundError as cause:
-            raise _no_library() from cause
+        from adapters.coap.dtls import Psk, ServerKeys
+        from adapters.coap.dtls_server import DtlsServer
 
         keys = {}
         for name in sorted(served_keys(options)):
@@ -147,7 +137,3 @@ class Security:
 def served_keys(options: ServeOptions) -> set[str]:
     """All keys that the server takes."""
     return {*options.security, *(name for served in options.resources.values() for name in served.security)}
-
-
-def _no_library() -> LinkError:
-    return LinkError("DTLS (coaps://) needs the Python package pyopenssl, which is missing: pip install pyopenssl")

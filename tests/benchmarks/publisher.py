@@ -1,4 +1,4 @@
-"""The devices, in a process of their own: ``publisher PORT QOS COUNT RATE CLOCK``.
+"""The devices, in a process of their own: ``publisher PORT QOS COUNT RATE CLOCK [DEVICES [PADDING]]``.
 
 RATE 0 sends as fast as the broker takes it. CLOCK ``ms`` stamps the messages a millisecond apart, ending now;
 ``ns`` stamps each with the moment it is sent. Says ``ready``, waits for a line, sends, says ``sent SECONDS``.
@@ -77,13 +77,15 @@ def pace(link: Link, packets: list[bytes], rate: int, places: list[int]) -> None
         time.sleep(max(0.001, began + done / rate - time.monotonic()))
 
 
-def main(port: int, qos: int, count: int, rate: int, clock: str) -> None:
+def main(
+    port: int, qos: int, count: int, rate: int, clock: str, devices: int = traffic.DEVICES, padding: int = 0
+) -> None:
     if clock == "ns":
         times = [_PLACE.decode()] * count
     else:
         last = time.time_ns() // 1_000_000
         times = [str(last - count + n) for n in range(count)]
-    packets = traffic.packets(count, qos, times)
+    packets = traffic.packets(count, qos, times, devices, padding)
     places = [packet.index(_PLACE) for packet in packets] if clock == "ns" else []
     link = Link(port, qos)
     say("ready")
@@ -100,4 +102,4 @@ def main(port: int, qos: int, count: int, rate: int, clock: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:5]), sys.argv[5])
+    main(*map(int, sys.argv[1:5]), sys.argv[5], *map(int, sys.argv[6:]))

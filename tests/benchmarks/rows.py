@@ -77,6 +77,11 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     """MQTT messages of a run at saturation."""
     qos1_messages: int = 80_000
     """The same with QoS 1: the broker keeps each on disk, and is slower by far."""
+    window_messages: int = 15_000
+    """QoS 1 through a window of 20."""
+    topics: int = 10_000
+    large_messages: int = 2_000
+    """Of 64 kB."""
     adapter_messages: int = 100_000
     paced_rate: int = 5_000
     """Messages a second."""
@@ -121,6 +126,8 @@ QUICK = Sizes(
     rounds=1,
     messages=100_000,
     qos1_messages=40_000,
+    window_messages=9_000,
+    large_messages=1_000,
     adapter_messages=40_000,
     paced_messages=10_000,
     paced_rounds=1,
@@ -143,6 +150,9 @@ TINY = msgspec.structs.replace(
     QUICK,
     messages=1_000,
     qos1_messages=500,
+    window_messages=200,
+    topics=50,
+    large_messages=50,
     adapter_messages=500,
     paced_messages=500,
     modbus_s=0.1,

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from gateway.errors import OnpathError
 from tests.benchmarks import (
+    brokers,
     coap,
     codec,
     footprint,
@@ -36,6 +37,10 @@ GROUPS: dict[str, Callable[[Bench], Awaitable[list[Row]]]] = {
     "mqtt-qos0": mqtt.qos0,
     "mqtt-qos1": mqtt.qos1,
     "mqtt-paced": mqtt.paced,
+    "mqtt-mosquitto": mqtt.mosquitto,
+    "mqtt-window": mqtt.window,
+    "mqtt-window-mosquitto": mqtt.window_mosquitto,
+    "mqtt-wide": mqtt.wide,
     "mqtt-adapter": mqtt.adapter,
     "modbus": modbus.rows,
     "modbus-reads": modbus_reads.rows,
@@ -50,7 +55,8 @@ GROUPS: dict[str, Callable[[Bench], Awaitable[list[Row]]]] = {
     "store": store.rows,
     "codec": codec.rows,
 }
-QUICK_LEAVES_OUT = {"mqtt-adapter", "operators"}
+QUICK_LEAVES_OUT = {"mqtt-adapter", "mqtt-wide", "operators"}
+NEEDS_MOSQUITTO = {"mqtt-mosquitto", "mqtt-window-mosquitto"}
 
 
 async def group(name: str, sizes: Sizes, folder: Path, fsync_ms: float) -> list[Row]:
@@ -109,6 +115,15 @@ def chosen(wanted: Sequence[str], *, quick: bool) -> list[str]:
     ]
 
 
+def possible(names: Sequence[str]) -> list[str]:
+    """Those that can be measured here; says which cannot, and what they need."""
+    missing = set() if brokers.has_mosquitto() else NEEDS_MOSQUITTO
+    for name in names:
+        if name in missing:
+            print(f"{name}: left out, mosquitto is not installed (apt-get install mosquitto)", file=sys.stderr)
+    return [name for name in names if name not in missing]
+
+
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="What the gateway costs.")
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
@@ -118,6 +133,7 @@ def main(arguments: Sequence[str]) -> int:
     names = chosen(options.rows, quick=options.quick)
     if not names:
         parser.error(f"no such row; there are {', '.join(GROUPS)}")
+    names = possible(names)
     found, described = asyncio.run(measure(names, QUICK if options.quick else FULL))
     rows = [row for name in names for row in found[name]]
     failed = [name for name in names if not found[name]]

@@ -18,18 +18,18 @@ POINTS = (
 _TEXT = '{"ts":%s,"voltage":%s,"current":%s,"power":%s,"energy":%d}'
 
 
-def payloads(count: int, times: list[str]) -> list[bytes]:
+def payloads(count: int, times: list[str], devices: int = DEVICES) -> list[bytes]:
     """One payload a message, the devices in turn."""
     chance = np.random.default_rng(11)
-    rows = -(-count // DEVICES)
+    rows = -(-count // devices)
 
     def series(level: float, noise: float, decimals: int) -> list[float]:
-        wander = np.cumsum(chance.normal(0, noise / 50, (rows, DEVICES)), axis=0)
-        values = level + wander + chance.normal(0, noise, (rows, DEVICES))
+        wander = np.cumsum(chance.normal(0, noise / 50, (rows, devices)), axis=0)
+        values = level + wander + chance.normal(0, noise, (rows, devices))
         return np.abs(values).round(decimals).ravel()[:count].tolist()
 
     columns = series(230.0, 0.3, 2), series(6.0, 0.025, 3), series(1400.0, 5.0, 1)
-    energy = (np.arange(count) // DEVICES * 3 + 1000).tolist()
+    energy = (np.arange(count) // devices * 3 + 1000).tolist()
     return [(_TEXT % row).encode() for row in zip(times, *columns, energy, strict=True)]
 
 
@@ -40,13 +40,20 @@ def packet(device: int, payload: bytes, qos: int, number: int) -> bytes:
     if qos:
         body += (number % 65_000 + 1).to_bytes(2, "big")
     body += payload
-    length = bytes([len(body)]) if len(body) < 128 else bytes([len(body) % 128 | 128, len(body) // 128])
+    length, rest = bytearray(), len(body)
+    while rest or not length:
+        rest, low = divmod(rest, 128)
+        length.append(low | (128 if rest else 0))
     return bytes([0x30 | qos << 1]) + length + body
 
 
-def packets(count: int, qos: int, times: list[str]) -> list[bytes]:
-    """All packets of a run."""
-    return [packet(n % DEVICES, payload, qos, n) for n, payload in enumerate(payloads(count, times))]
+def packets(count: int, qos: int, times: list[str], devices: int = DEVICES, padding: int = 0) -> list[bytes]:
+    """All packets of a run; ``padding`` bytes of each payload say nothing."""
+    found = payloads(count, times, devices)
+    if padding:
+        more = b',"log":"' + b"x" * padding + b'"}'
+        found = [payload[:-1] + more for payload in found]
+    return [packet(n % devices, payload, qos, n) for n, payload in enumerate(found)]
 
 
 def connect(identifier: str) -> bytes:

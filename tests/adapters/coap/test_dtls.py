@@ -13,8 +13,12 @@ import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.coap import dtls_server
 from adapters.coap.credentials import PskOptions
+from adapters.coap.dtls import ClientKeys, DtlsError, Psk, ServerKeys
+from adapters.coap.dtls_client import dtls_context
 from adapters.coap.dtls_records import HEADER, MTU, datagrams, is_hello
+from adapters.coap.dtls_server import DtlsServer
 from adapters.coap.not_secure import SessionError
 from gateway import quality as q
 from gateway.errors import LinkError
@@ -23,13 +27,6 @@ from gateway.point import Point
 from tests.adapters.coap.peers import adapter_of, configured, free_port, pushing
 from tests.support.context import RecordingContext
 from tests.support.malformed import inputs
-
-pytest.importorskip("OpenSSL")
-
-from adapters.coap import dtls_server
-from adapters.coap.dtls import ClientKeys, DtlsError, Psk, ServerKeys
-from adapters.coap.dtls_client import dtls_context
-from adapters.coap.dtls_server import DtlsServer
 
 KEY = "text:secretPSK"
 SECURITY = {"meter": {"psk": {"identity": "gw", "key": KEY}}}

@@ -8,7 +8,8 @@ from aiocoap.numbers.types import ACK, CON, NON
 
 from gateway import quality as q
 from gateway.quality import Reason
-from tests.adapters.coap.peers import adapter_of
+from tests.adapters.coap import oscore_peers
+from tests.adapters.coap.peers import Value, adapter_of
 from tests.adapters.coap.scripted import acknowledged, piggybacked, scripted, separate
 from tests.adapters.coap.test_exchanges import device, reasons, values
 
@@ -159,11 +160,11 @@ async def test_a_body_in_blocks_that_was_overtaken_is_not_delivered_after_the_ne
     ):
         await ctx.until(lambda: values(ctx, "s/o") == [0])
         asked = registrations(peer)[0]
-        peer.send(separate(asked, b"1".rjust(16), observe=2, block2=(0, True, 0)))
+        peer.send(separate(asked, b" " * 16, observe=2, block2=(0, True, 0)))
         await ctx.until(lambda: held)
         peer.send(separate(asked, b"2", observe=3))
         await ctx.until(lambda: 2 in values(ctx, "s/o"))
-        peer.send(piggybacked(held[0], b"1".rjust(4), block2=(1, False, 0)))
+        peer.send(piggybacked(held[0], b"1", block2=(1, False, 0)))
         peer.send(separate(asked, b"3", observe=4))
         await ctx.until(lambda: 3 in values(ctx, "s/o"))
     assert values(ctx, "s/o") == [0, 2, 3]
@@ -255,3 +256,17 @@ async def test_garbage_is_kept_for_who_looks_for_it(ctx):
         await ctx.until(lambda: len(ctx.rejected) == 2)
     assert ctx.rejected[0] == ("malformed", f"127.0.0.1:{peer.port}", b"\x40", "")
     assert ctx.stats.reasons["malformed"] == 2
+
+
+async def test_a_registration_under_a_key_is_renewed_by_another_one(ctx, tmp_path):
+    """OSCORE chooses its tokens itself; the device forgets the old one at its next notification."""
+    value = Value(b"1")
+    with oscore_peers.peer_context(tmp_path / "peer") as context:
+        async with oscore_peers.device(context, {"/t": value}) as (_, port):
+            options = {"url": f"coap://127.0.0.1:{port}", "security": "plant", "timeout": "2s"}
+            devices = {"d": options | {"observe": {"t": "/t"}, "refresh": "80ms"}}
+            async with adapter_of(ctx, security={"plant": {"oscore": oscore_peers.KEY}}, devices=devices):
+                await ctx.until(lambda: len(values(ctx, "d/t")) > 3)
+                value.set(b"2")
+                await ctx.until(lambda: 2 in values(ctx, "d/t"))
+    assert not ctx.stats.reasons

@@ -112,6 +112,11 @@ SERVED = {"/p/{device}": {"security": ["k"]}}
             {"serve": {"resources": SERVED, "security": ["l"]}},
             "l and k have the same recipient",
         ),
+        (
+            {"k": {"psk": PSK}, "l": {"psk": PSK}},
+            {"serve": {"resources": SERVED, "secure_listen": "0.0.0.0:5684", "security": ["l"]}},
+            "l and k have the same identity",
+        ),
         ({"k": oscore()}, {"serve": {"resources": SERVED, "secure_listen": "0.0.0.0:5684"}}, "nobody could come in"),
         ({"k": oscore()}, {"serve": {"resources": SERVED, "secure_listen": "5684"}}, "is not an address"),
     ],

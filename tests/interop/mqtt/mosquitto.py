@@ -18,9 +18,14 @@ persistence false
 """
 
 
+def path_of(name: str) -> str | None:
+    """Where a program is, if it is. Debian keeps servers in a folder that users' PATH may lack."""
+    return shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/usr/local/sbin")
+
+
 def program(name: str) -> str:
-    """Its path. Debian keeps servers in a folder that users' PATH may lack."""
-    found = shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/usr/local/sbin")
+    """Its path."""
+    found = path_of(name)
     if found is None:
         raise RuntimeError(f"{name} is not installed: apt-get install mosquitto mosquitto-clients")
     return found
