@@ -82,7 +82,7 @@ def _one_per_device(found: list[Any]) -> list[Any]:
 
 async def _coap(url: str, _topics: Sequence[str], for_s: float) -> list[Finding]:
     """Resources of ``/.well-known/core``; a multicast address asks everybody."""
-    from adapters.coap.discovery import discover
+    from adapters.coap.asking.discovery import discover
 
     return await discover([url], timeout_s=for_s)
 

@@ -88,6 +88,8 @@ def pieces(times: Times) -> Index:
 def error(kind: Kind, came: tuple[Times, Values], kept: tuple[Times, Values]) -> Values:
     """How far the reconstruction lies from each sample that came, [n]; NaN where one of both is no number.
 
+    Where several samples of one time were kept the series steps, and the nearest of them counts.
+
     Args:
         kind: the rule.
         came: times and values of all samples of a point.
@@ -95,6 +97,26 @@ def error(kind: Kind, came: tuple[Times, Values], kept: tuple[Times, Values]) ->
     """
     found = reconstruct(kind, *kept, came[0])
     with np.errstate(invalid="ignore", over="ignore"):
-        distance: Values = np.abs(found - came[1])
-    distance[found == came[1]] = 0.0  # equal infinities
-    return distance
+        distance = np.abs(found - came[1])
+        distance[found == came[1]] = 0.0  # equal infinities
+        return np.fmin(distance, _from_twins(came, kept))
+
+
+def _from_twins(came: tuple[Times, Values], kept: tuple[Times, Values]) -> Values:
+    """How far the nearest sample kept of the very same time lies from each that came, [n]; NaN if there is none."""
+    n, total = len(kept[0]), len(kept[0]) + len(came[0])
+    time, value = np.concatenate([kept[0], came[0]]), np.concatenate([kept[1], came[1]])
+    order = np.lexsort((value, time))
+    time, value = time[order], value[order]
+    place, is_kept = np.arange(total), order < n
+    below = np.maximum.accumulate(np.where(is_kept, place, -1))
+    above = np.minimum.accumulate(np.where(is_kept, place, total)[::-1])[::-1]
+    distance = np.full(total, np.nan)
+    for found in (below, above):
+        at = np.clip(found, 0, total - 1)
+        twin = is_kept[at] & (time[at] == time)
+        own = np.where(value[at] == value, 0.0, np.abs(value[at] - value))
+        distance = np.fmin(distance, np.where(twin, own, np.nan))
+    result = np.empty(total)
+    result[order] = distance
+    return result[n:]

@@ -11,20 +11,20 @@ from aiocoap import Context as CoapContext
 from aiocoap import error
 
 from adapters.base import Adapter, AdapterConfig, Context
-from adapters.coap.builder import Builder
-from adapters.coap.client import Device
+from adapters.coap.asking.builder import Builder
+from adapters.coap.asking.client import Device
+from adapters.coap.asking.exchange import Endpoint
+from adapters.coap.asking.fleet import Fleet
+from adapters.coap.asking.turns import Turns
 from adapters.coap.config import CoapConfig
-from adapters.coap.device_options import DeviceOptions
-from adapters.coap.exchange import Endpoint
-from adapters.coap.fleet import Fleet
+from adapters.coap.directory.registrations import Registrations
 from adapters.coap.lwm2m.registry import Registry as Lwm2mRegistry
+from adapters.coap.options.device import DeviceOptions
+from adapters.coap.options.serve import ServeOptions
 from adapters.coap.outbox import Outbox
 from adapters.coap.points import PointTable
-from adapters.coap.registrations import Registrations
-from adapters.coap.security import Security
-from adapters.coap.serve_options import ServeOptions
-from adapters.coap.server import ServerSite, listen
-from adapters.coap.turns import Turns
+from adapters.coap.security.keys import Security
+from adapters.coap.serving.server import ServerSite, listen
 from gateway.errors import LinkError
 
 FIXED: Final = tuple(field for field in CoapConfig.__struct_fields__ if field != "devices")

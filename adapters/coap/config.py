@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from adapters.base import AdapterConfig
-from adapters.coap.credentials import SecurityOptions
-from adapters.coap.device_options import DeviceOptions
-from adapters.coap.security_check import check_security
-from adapters.coap.serve_options import ServedOptions, ServeOptions
+from adapters.coap.options.credentials import SecurityOptions
+from adapters.coap.options.device import DeviceOptions
+from adapters.coap.options.security_check import check_security
+from adapters.coap.options.serve import ServedOptions, ServeOptions
 from gateway.errors import FieldError
 from gateway.point import Name
 

@@ -6,7 +6,7 @@ others, and takes the first 4,096 bytes of a datagram for all of it.
 
 UDP is its ``udp6``: IPv4 and IPv6 through one socket, with ICMP errors. It needs only ``add_reader`` of the
 loop and so works the same on asyncio and on uvloop. (``simple6`` opens a socket for each device and keeps
-only 64 of them, ``simplesocketserver`` cannot listen on all addresses.) For TCP see :mod:`adapters.coap.tcp`.
+only 64 of them, ``simplesocketserver`` cannot listen on all addresses.) For TCP see :mod:`adapters.coap.asking.tcp`.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from aiocoap.message import Direction
 from aiocoap.transports.udp6 import MessageInterfaceUDP6, UDP6EndpointAddress
 
 from adapters.base import Stats
-from adapters.coap.device_options import DeviceOptions, scheme_of
+from adapters.coap.asking.questions import Asking, RandomTokens
+from adapters.coap.asking.tcp import attach_tcp
 from adapters.coap.messages import Messages, Received, attach, few_options
-from adapters.coap.questions import Asking, RandomTokens
-from adapters.coap.serving import Serving
-from adapters.coap.tcp import attach_tcp
+from adapters.coap.options.device import DeviceOptions, scheme_of
+from adapters.coap.serving.layer import Serving
 
 Reject = Callable[[str, str, bytes], None]
 """What is told of a packet that cannot be used: a countable word, where it came from, its bytes."""

@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from adapters.coap.discovery import Found, TargetError, look, options_for, url_of
-from adapters.coap.exchange import Endpoint, ExchangeError
-from adapters.coap.observation import Observation
-from adapters.coap.proposals import finding_of, point_name
+from adapters.coap.asking.discovery import Found, TargetError, look, options_for, url_of
+from adapters.coap.asking.exchange import Endpoint, ExchangeError
+from adapters.coap.asking.observation import Observation
+from adapters.coap.asking.proposals import finding_of, point_name
+from adapters.coap.asking.turns import Turns
 from adapters.coap.transport import client_context
-from adapters.coap.turns import Turns
 from adapters.payloads.formats import Format, encoding_of
 from adapters.payloads.readings import NO_CLOCK, Place, Reading, read
 from gateway.cli import coap_show as show

@@ -17,7 +17,7 @@ from adapters.payloads.readings import Reading
 from gateway.quality import Reason
 
 if TYPE_CHECKING:
-    from adapters.coap.discovery import Found
+    from adapters.coap.asking.discovery import Found
 
 FORMATS = {
     0: "text/plain", 40: "application/link-format", 41: "application/xml", 42: "application/octet-stream",

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from pipelines.base import Points
 
 _LIVE_WORD: Final = np.uint16(0xFFFF ^ q.HISTORICAL)
-_FEW_ENDS: Final = 24
+_FEW_ENDS: Final = 200
 """Ends of segments in one step up to which plain numbers beat columns."""
 SHRINK: Final = 1 - 2.0**-20
 """The tolerance is taken so much narrower that rounding never exceeds it, while values are below 2**30 times it."""
@@ -177,7 +177,7 @@ class Doors(Operator):
     def _ends(self, state: Table, new: Frame, parts: list[Frame]) -> None:
         """The same for lanes in which the new sample does not fit."""
         if len(new) <= _FEW_ENDS:
-            self._walk(state, new.point, [self._samples(new, at, at + 1) for at in range(len(new))], parts)
+            self._walk(state, new.point, [[sample] for sample in self._samples(new)], parts)
             return
         holds = _integers(state)[_HELD_QUALITY] >= 0
         closing = np.flatnonzero(holds)
@@ -231,15 +231,15 @@ class Doors(Operator):
 
     def _walk_rest(self, state: Table, lanes: Lanes, parts: list[Frame]) -> None:
         """Walk through what is left of a few long runs."""
-        runs = [self._samples(lanes.frame, start, end) for _, start, end in lanes.rest(self.many_lanes)]
+        frame = lanes.frame
+        runs = [self._samples(frame.take(slice(start, end))) for _, start, end in lanes.rest(self.many_lanes)]
         if runs:
             self._walk(state[:, : len(runs)], lanes.ids[: len(runs)], runs, parts)
 
-    def _samples(self, frame: Frame, start: int, end: int) -> list[Sample]:
-        part = frame if end - start == len(frame) else frame.take(slice(start, end))
-        width = self._slack.around(part.point, part.value)
-        widths = [width] * len(part) if isinstance(width, float) else width.tolist()
-        columns = (part.time.tolist(), part.value.tolist(), part.quality.tolist(), widths)
+    def _samples(self, frame: Frame) -> list[Sample]:
+        width = self._slack.around(frame.point, frame.value)
+        widths = [width] * len(frame) if isinstance(width, float) else width.tolist()
+        columns = (frame.time.tolist(), frame.value.tolist(), frame.quality.tolist(), widths)
         return list(map(Sample._make, zip(*columns, strict=True)))
 
     def _walk(self, state: Table, ids: Ids, runs: list[list[Sample]], parts: list[Frame]) -> None:

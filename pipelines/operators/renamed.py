@@ -7,11 +7,11 @@ samples of the other keep their own name, or are dropped if that is taken too; b
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from gateway.frame import Frame, Ids, Index, Mask, Values, group_starts
+from gateway.frame import Frame, Ids, Values
 from gateway.point import Kind
 from pipelines.base import State, grown
 
@@ -72,8 +72,9 @@ class Renames:
             self._renew()
         self._grow(len(self._points))
         found: Ids = self._target[ids]
-        if len(found) and found.min() == _UNKNOWN or (found == _UNKNOWN).any():
-            self._learn(ids[found == _UNKNOWN])
+        unknown = found == _UNKNOWN
+        if unknown.any():
+            self._learn(ids[unknown])
             found = self._target[ids]
         return found
 
@@ -159,3 +160,11 @@ class Renames:
         for origin, to in pairs:
             if to >= 0:
                 self._tabulate(origin, to)
+        for origin, to in pairs:
+            if not self._collided[origin] and self._points.name(to) != self._wanted(origin):
+                self._release(origin)  # what is known of it has changed since
+                self._settle(origin)
+
+    def _wanted(self, origin: int) -> str:
+        made = self._made(self._points.point(origin))
+        return self._points.name(origin) if made is None else made.name

@@ -1,8 +1,8 @@
-"""Names and labels made from what is known of a point: ``{device}/{1}``, filled from globs, regular expressions, labels.
+"""Names and labels made from what is known of a point: ``{device}/{1}``.
 
 What may stand in braces: ``{name}`` is the whole name, ``{device}`` its first segment, ``{point}`` the rest, ``{1}``,
-``{2}`` ... what the first, second ... ``*``, ``**`` or ``?`` of the glob (or group of the regular expression) stood for,
-``{label.area}`` the label ``area``. Where a point has nothing for one of them, the template gives nothing.
+``{2}`` ... what the first, second ... ``*``, ``**`` or ``?`` of the glob (or group of the regular expression) stood
+for, ``{label.area}`` the label ``area``. Where a point has nothing for one of them, the template gives nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LABEL: Final = "label."
 _BRACES: Final = re.compile(r"\{([^{}]*)\}")
 _WILD: Final = re.compile(r"\(\?:\.\*/\)\?|\(\?:/\.\*\)\?|\.\*|\[\^/#\]\*|\[\^/#\]")
 _UNFIT: Final = re.compile(r"[^A-Za-z0-9_.\-]+")
-_LITERAL: Final = re.compile(r"[^\x00-\x20\x7f+]*\Z")
+_LITERAL: Final = re.compile(r"[^\x00-\x20\x7f+*?]*\Z")
 
 
 def capturing(glob: str) -> re.Pattern[str]:
@@ -62,8 +62,10 @@ class Template:
     parts: tuple[str, ...]
 
     @classmethod
-    def parse(cls, text: str, groups: int, extra: Iterable[str] = ()) -> Template:
+    def parse(cls, text: str, groups: int, extra: Iterable[str] = (), *, free: bool = False) -> Template:
         """Read a template whose numbers go up to ``groups``; ``extra`` are further words that it may name.
+
+        ``free`` is for labels, whose values may have any character.
 
         Raises:
             ValueError: it is empty, or names what is not there.
@@ -74,33 +76,36 @@ class Template:
         for literal in parts[::2]:
             if "{" in literal or "}" in literal:
                 raise ValueError(f"a brace in {text!r} is not closed or not opened")
-            if not _LITERAL.match(literal):
-                raise ValueError(f"{literal!r} has a character that a name may not have (blanks, control characters, +)")
+            if not free and not _LITERAL.match(literal):
+                raise ValueError(f"{literal!r} has what a name may not have (blanks, control characters, + * ?)")
         for word in parts[1::2]:
             _check(word, groups, (*_WORDS, *extra))
         return cls(tuple(parts))
 
     def fill(self, point: Point, found: re.Match[str] | None, extra: dict[str, str] | None = None) -> str | None:
         """The text for a point, or None if it has nothing for one of the places."""
-        filled = list(self.parts)
-        for at in range(1, len(filled), 2):
-            text = _fact(filled[at], point, found, extra or {})
-            if not text:
-                return None
-            filled[at] = text
-        return "".join(filled)
+        return self._filled(point, found, extra or {}, fit=False)
 
     def name(self, point: Point, found: re.Match[str] | None, extra: dict[str, str] | None = None) -> str | None:
         """The same as the name of a point: None also if it is too long or has an empty segment."""
-        text = self.fill(point, found, extra)
+        text = self._filled(point, found, extra or {}, fit=True)
         return text if text and len(text) <= MAX_NAME and all(text.split("/")) else None
+
+    def _filled(self, point: Point, found: re.Match[str] | None, extra: dict[str, str], *, fit: bool) -> str | None:
+        filled = list(self.parts)
+        for at in range(1, len(filled), 2):
+            text = _fact(filled[at], point, found, extra)
+            if not text:
+                return None
+            filled[at] = segment(text) if fit and filled[at].startswith("label") else text
+        return "".join(filled)
 
 
 def _check(word: str, groups: int, words: tuple[str, ...]) -> None:
     if word.isdecimal() and word.isascii():
         if not 1 <= int(word[:6]) <= groups:
             counted = f"only {groups}" if groups else "none"
-            raise ValueError(f"{{{word}}} stands for a * of the glob or a group of the expression, and there are {counted}")
+            raise ValueError(f"{{{word}}} is a * of the glob or a group of the expression, and there are {counted}")
         return
     if word.startswith(_LABEL) and len(word) > len(_LABEL):
         return
@@ -116,7 +121,7 @@ def _fact(word: str, point: Point, found: re.Match[str] | None, extra: dict[str,
     if word.isdecimal():
         return found[int(word)] if found else None
     if word.startswith(_LABEL):
-        return segment(point.labels.get(word.removeprefix(_LABEL), ""))
+        return point.labels.get(word.removeprefix(_LABEL))
     device, _, rest = point.name.partition("/")
     return {"name": point.name, "device": device if rest else "", "point": rest}[word]
 

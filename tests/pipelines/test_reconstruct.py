@@ -78,5 +78,13 @@ def test_the_error_of_a_series():
     assert np.isnan(error("hold", (np.array([0]), np.array([1.0])), (np.array([3]), np.array([1.0])))).all()
 
 
+def test_at_a_time_of_which_several_were_kept_the_nearest_counts():
+    kept = np.array([5, 5, 5, 9]), np.array([1.0, 9.0, 4.0, 4.0])
+    came = np.array([5, 5, 5, 5, 7]), np.array([1.0, 9.0, 8.0, math.nan, 4.0])
+    found = error("linear", came, kept)
+    assert found[[0, 1, 2, 4]].tolist() == [0, 0, 1, 0]
+    assert math.isnan(found[3])
+
+
 def test_every_rule_is_one_of_two():
     assert set(RECONSTRUCTION.values()) == {"hold", "linear"}

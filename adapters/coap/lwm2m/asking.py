@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from adapters.base import Context
-from adapters.coap.exchange import ExchangeError
+from adapters.coap.asking.exchange import ExchangeError
 from adapters.coap.lwm2m.contents import Path, parse_path
 from adapters.coap.lwm2m.objects import resources_of
 from adapters.coap.lwm2m.options import Lwm2mOptions

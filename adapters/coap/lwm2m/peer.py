@@ -1,8 +1,8 @@
 """One client as the server asks it: from the server's own socket, to the address that it registered from.
 
 Clients behind a NAT can be reached at the address and port only that their registration came from, and only
-from the port that it went to. How the asking side of the adapter goes about it (:mod:`adapters.coap.exchange`,
-:mod:`adapters.coap.observation`) does not fit: an observation here lives as long as its registration does, and
+from the port that it went to. How the asking side of the adapter goes about it (:mod:`adapters.coap.asking.exchange`,
+:mod:`adapters.coap.asking.observation`) does not fit: an observation here lives as long as its registration does, and
 is not renewed while nothing changes, which would wake up what sleeps.
 """
 
@@ -17,8 +17,8 @@ from aiocoap import GET, PUT, Message, error
 from aiocoap.numbers.constants import TransportTuning
 from aiocoap.pipe import Pipe
 
-from adapters.coap.exchange import ExchangeError, checked, failure, no_answer
-from adapters.coap.links import Link, parse_links
+from adapters.coap.asking.exchange import ExchangeError, checked, failure, no_answer
+from adapters.coap.directory.links import Link, parse_links
 from adapters.coap.lwm2m.contents import LINKS
 from gateway.quality import Reason
 

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from adapters.coap.links import Link
+from adapters.coap.directory.links import Link
 from adapters.coap.lwm2m.contents import Path, parse_path
 from gateway.errors import PayloadError
 

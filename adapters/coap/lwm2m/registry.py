@@ -15,7 +15,7 @@ from aiocoap import Message
 from aiocoap.numbers import codes
 
 from adapters.base import Context
-from adapters.coap.links import Link
+from adapters.coap.directory.links import Link
 from adapters.coap.lwm2m import contents, sends
 from adapters.coap.lwm2m.memory import Memory
 from adapters.coap.lwm2m.options import Encoding, Lwm2mOptions
@@ -33,7 +33,7 @@ from adapters.coap.lwm2m.reports import Reports
 from adapters.coap.lwm2m.session import Session
 from adapters.coap.outbox import Outbox
 from adapters.coap.points import PointTable
-from adapters.coap.refusal import RefusedError
+from adapters.coap.serving.refusal import RefusedError
 from gateway.errors import PayloadError
 from gateway.finding import Finding
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from adapters.base import Context
-from adapters.coap.exchange import ExchangeError
+from adapters.coap.asking.exchange import ExchangeError
 from adapters.coap.lwm2m.contents import Item
 from adapters.coap.lwm2m.watch import Sample, Watch, identity
 from adapters.coap.outbox import Outbox

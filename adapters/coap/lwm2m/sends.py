@@ -7,7 +7,7 @@ from aiocoap.numbers import codes
 from adapters.base import Context
 from adapters.coap.lwm2m.contents import read_all
 from adapters.coap.lwm2m.session import Session
-from adapters.coap.refusal import RefusedError
+from adapters.coap.serving.refusal import RefusedError
 from gateway.errors import PayloadError, StoreError
 from gateway.frame import Frame
 

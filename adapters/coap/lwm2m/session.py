@@ -13,8 +13,8 @@ from typing import Any, Final
 import msgspec
 
 from adapters.base import Context
-from adapters.coap.client import Backoff
-from adapters.coap.exchange import ExchangeError
+from adapters.coap.asking.client import Backoff
+from adapters.coap.asking.exchange import ExchangeError
 from adapters.coap.lwm2m.asking import MAX_WATCHES, NEVER, Asking
 from adapters.coap.lwm2m.contents import Item, Path, read
 from adapters.coap.lwm2m.options import Lwm2mOptions

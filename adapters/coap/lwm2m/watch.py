@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from adapters.coap.client import Backoff
+from adapters.coap.asking.client import Backoff
 from adapters.coap.lwm2m import objects
 from adapters.coap.lwm2m.contents import Item, Path, path_text
 from adapters.coap.lwm2m.peer import Report

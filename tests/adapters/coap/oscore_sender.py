@@ -9,8 +9,8 @@ from pathlib import Path
 
 from aiocoap import GET, Message
 
-from adapters.coap.credentials import OscoreOptions
-from adapters.coap.oscore import OscoreKey
+from adapters.coap.options.credentials import OscoreOptions
+from adapters.coap.security.oscore import OscoreKey
 from tests.adapters.coap.oscore_peers import KEY
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.coap.blocks import MAX_BODIES, Assembly, Block, BusyError, IncompleteError, TooLargeError
+from adapters.coap.serving.blocks import MAX_BODIES, Assembly, Block, BusyError, IncompleteError, TooLargeError
 from gateway import quality as q
 from tests.adapters.coap.peers import adapter_of, configured, pushing
 from tests.adapters.coap.raw import packet, raw_peer

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.coap.device_options import ResourceOptions
-from adapters.coap.directory import Directory, dump
-from adapters.coap.directory_options import DirectoryOptions, RuleOptions
-from adapters.coap.links import Link, format_links, parse_links
-from adapters.coap.lookup import look_up
-from adapters.coap.rules import adopt, finding
+from adapters.coap.directory.links import Link, format_links, parse_links
+from adapters.coap.directory.lookup import look_up
+from adapters.coap.directory.registry import Directory, dump
+from adapters.coap.directory.rules import adopt, finding
+from adapters.coap.options.device import ResourceOptions
+from adapters.coap.options.directory import DirectoryOptions, RuleOptions
 from gateway.errors import FieldError, PayloadError
 from gateway.units import decode_quantity
 

@@ -9,11 +9,11 @@ from aiocoap import CONTENT, NOT_FOUND, Message
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.coap.discovery import TargetError, discover, look, url_of
-from adapters.coap.links import Link, parse_links
-from adapters.coap.multicast import ask_all
-from adapters.coap.multicast import url_of as url_of_address
-from adapters.coap.proposals import device_name, finding_of, point_name, unit_of
+from adapters.coap.asking.discovery import TargetError, discover, look, url_of
+from adapters.coap.asking.multicast import ask_all
+from adapters.coap.asking.multicast import url_of as url_of_address
+from adapters.coap.asking.proposals import device_name, finding_of, point_name, unit_of
+from adapters.coap.directory.links import Link, parse_links
 from gateway.errors import LinkError
 from tests.adapters.coap import test_tcp
 from tests.adapters.coap.peers import Fixed, Value, configured, serving

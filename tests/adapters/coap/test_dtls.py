@@ -13,13 +13,13 @@ import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.coap import dtls_server
-from adapters.coap.credentials import PskOptions
-from adapters.coap.dtls import ClientKeys, DtlsError, Psk, ServerKeys
-from adapters.coap.dtls_client import dtls_context
-from adapters.coap.dtls_records import HEADER, MTU, datagrams, is_hello
-from adapters.coap.dtls_server import DtlsServer
-from adapters.coap.not_secure import SessionError
+from adapters.coap.options.credentials import PskOptions
+from adapters.coap.security import dtls_server
+from adapters.coap.security.dtls import ClientKeys, DtlsError, Psk, ServerKeys
+from adapters.coap.security.dtls_client import dtls_context
+from adapters.coap.security.dtls_records import HEADER, MTU, datagrams, is_hello
+from adapters.coap.security.dtls_server import DtlsServer
+from adapters.coap.security.not_secure import SessionError
 from gateway import quality as q
 from gateway.errors import LinkError
 from gateway.frame import Frame

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import aiocoap
 import pytest
 
-from adapters.coap.echo import MAX_PROVEN, PROVEN_S, EchoGuard
 from adapters.coap.messages import Received
-from adapters.coap.refusal import RefusedError
-from adapters.coap.serve_options import EchoUse
+from adapters.coap.options.serve import EchoUse
+from adapters.coap.serving.echo import MAX_PROVEN, PROVEN_S, EchoGuard
+from adapters.coap.serving.refusal import RefusedError
 from gateway import quality as q
 from gateway.frame import Frame
 from gateway.point import Point

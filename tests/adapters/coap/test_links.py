@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.coap.links import MAX_BYTES, Link, format_links, parse_links, select
+from adapters.coap.directory.links import MAX_BYTES, Link, format_links, parse_links, select
 from gateway.errors import PayloadError
 from tests.support.malformed import survives
 

@@ -266,7 +266,7 @@ async def test_a_large_notification_is_fetched_in_blocks(ctx, source):
 
 
 async def test_what_is_kept_of_transfers_is_bounded(ctx, source, monkeypatch):
-    monkeypatch.setattr("adapters.coap.representation.MAX_KEPT", 20)
+    monkeypatch.setattr("adapters.coap.serving.representation.MAX_KEPT", 20)
     async with adapter_of(ctx, **serve()) as adapter:
         await source.set(**{f"m1__p{n:03}": 0 for n in range(50)})
         for n in range(60):

@@ -7,11 +7,11 @@ from aiocoap import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.coap.credentials import OscoreOptions
-from adapters.coap.not_secure import NotSecureError
-from adapters.coap.oscore import RECEIVED_STEP, OscoreKey, option_of
-from adapters.coap.oscore_option import OscoreOption, format_option, parse_option
-from adapters.coap.oscore_state import Bounds
+from adapters.coap.options.credentials import OscoreOptions
+from adapters.coap.security.not_secure import NotSecureError
+from adapters.coap.security.oscore import RECEIVED_STEP, OscoreKey, option_of
+from adapters.coap.security.oscore_option import OscoreOption, format_option, parse_option
+from adapters.coap.security.oscore_state import Bounds
 from gateway import quality as q
 from gateway.errors import PayloadError
 from gateway.quality import Reason

@@ -13,10 +13,10 @@ from aiocoap import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.coap.credentials import OscoreOptions
-from adapters.coap.not_secure import NotSecureError
-from adapters.coap.oscore import SENT_STEP, OscoreKey, option_of
-from adapters.coap.oscore_state import FIRST_SECOND, MAX_NUMBER, Bounds, first_bounds, load, store
+from adapters.coap.options.credentials import OscoreOptions
+from adapters.coap.security.not_secure import NotSecureError
+from adapters.coap.security.oscore import SENT_STEP, OscoreKey, option_of
+from adapters.coap.security.oscore_state import FIRST_SECOND, MAX_NUMBER, Bounds, first_bounds, load, store
 from gateway.errors import LinkError
 from tests.adapters.coap.oscore_peers import KEY
 

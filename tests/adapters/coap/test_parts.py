@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.coap.blocks import Assembly, Block, BusyError, IncompleteError, TooLargeError
-from adapters.coap.client import Backoff, Schedule
+from adapters.coap.asking.client import Backoff, Schedule
 from adapters.coap.outbox import Outbox
 from adapters.coap.points import Row
-from adapters.coap.routes import compile_routes, find
+from adapters.coap.serving.blocks import Assembly, Block, BusyError, IncompleteError, TooLargeError
+from adapters.coap.serving.routes import compile_routes, find
 from tests.adapters.coap.peers import configured
 
 

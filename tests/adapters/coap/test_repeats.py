@@ -2,7 +2,7 @@
 
 import aiocoap
 
-from adapters.coap.repeats import STEP_NS
+from adapters.coap.serving.repeats import STEP_NS
 from gateway import quality as q
 from tests.adapters.coap.peers import adapter_of, free_port
 from tests.adapters.coap.raw import packet, raw_peer

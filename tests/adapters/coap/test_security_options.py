@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.coap.credentials import Algorithm, OscoreOptions, PskOptions, secret_bytes
+from adapters.coap.options.credentials import Algorithm, OscoreOptions, PskOptions, secret_bytes
 from gateway.errors import FieldError
 from tests.adapters.coap.oscore_peers import KEY, SECRET
 from tests.adapters.coap.peers import configured

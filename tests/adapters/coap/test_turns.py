@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.coap.observation import Order
-from adapters.coap.turns import NobodyThereError, Turn, Turns
+from adapters.coap.asking.observation import Order
+from adapters.coap.asking.turns import NobodyThereError, Turn, Turns
 
 
 async def test_turns_are_taken_in_order_and_by_one_only():

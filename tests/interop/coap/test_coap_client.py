@@ -8,7 +8,7 @@ import struct
 
 import pytest
 
-from adapters.coap.discovery import discover, look
+from adapters.coap.asking.discovery import discover, look
 from tests.adapters.coap.peers import adapter_of, free_port
 from tests.interop.coap.test_coap import HERE, LIBCOAP_SERVER, NODE, coap_client, ctx, device, started, values
 

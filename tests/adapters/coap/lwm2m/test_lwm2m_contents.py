@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.coap.links import Link, parse_links
+from adapters.coap.directory.links import Link, parse_links
 from adapters.coap.lwm2m import contents, objects
 from adapters.coap.lwm2m.contents import Item, parse_path, path_text, read, read_all
 from adapters.coap.lwm2m.objects import Type, known_points, resources_of

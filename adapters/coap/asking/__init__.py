@@ -1,0 +1,1 @@
+"""Devices that the gateway asks: polls, observations, discovery."""

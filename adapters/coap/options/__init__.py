@@ -1,0 +1,1 @@
+"""Options of the adapter, by what they describe. Light: no protocol library."""

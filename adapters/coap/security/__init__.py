@@ -1,0 +1,1 @@
+"""DTLS with pre-shared keys, and OSCORE."""

@@ -1,0 +1,1 @@
+"""The server: devices push, others read and observe what the gateway offers."""
