@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import importlib.metadata
 import os
 import re
@@ -136,6 +137,7 @@ class EmbeddedBroker:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
             start_new_session=True,  # a Ctrl-C on the terminal is ours to handle, in order
+            preexec_fn=_end_with_parent,
         )
         _pid(self.state).write_text(str(self._process.pid), "utf-8")
         ready = False
@@ -205,6 +207,15 @@ async def stop_process(process: asyncio.subprocess.Process, timeout_s: float) ->
         except ProcessLookupError:
             pass  # it ended between the look and the signal
     return await process.wait()
+
+
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
+
+
+def _end_with_parent() -> None:
+    """In the child, before the server: ask for SIGTERM when the gateway is gone, also by ``kill -9`` (prctl(2))."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _end_predecessor(state: Path) -> None:

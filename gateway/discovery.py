@@ -79,7 +79,7 @@ class Findings:
     def may_join(self, known: Known, accept: Iterable[str], limit: int) -> bool:
         """Whether it joins by itself now; says once that the bound is reached."""
         finding = known.finding
-        if known.joined or not finding.config or finding.kind not in accept:
+        if known.joined or finding.taken or not finding.config or finding.kind not in accept:
             return False
         if len(self.joined) < limit:
             return True

@@ -30,6 +30,9 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     "coap", "devices": {"s9": {"url": ..., "observe": {...}}}}}}``. Merged into what is configured: mappings by
     key, lists by appending. Empty if it cannot be said without the user."""
 
+    taken: bool = False
+    """It is a device already, by a rule or a subscription of its kind; shown so that a person sees who came."""
+
     @property
     def key(self) -> str:
         """One text for one thing found, however often it is found: it says who it is before where."""

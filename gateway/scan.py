@@ -7,6 +7,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import msgspec
+
 from gateway.errors import OnpathError
 from gateway.finding import Finding
 
@@ -68,7 +70,7 @@ async def _modbus(url: str, _topics: Sequence[str], for_s: float) -> list[Findin
         for one in found:
             await describe(opened, one)
     profiles = list(available(""))
-    return [finding_of(url, _adapter_name(url), one, profiles) for one in _one_per_device(found)]
+    return [finding_of(url, _adapter_name(url, "modbus"), one, profiles) for one in _one_per_device(found)]
 
 
 def _one_per_device(found: list[Any]) -> list[Any]:
@@ -102,10 +104,18 @@ async def _mqtt(url: str, topics: Sequence[str], for_s: float) -> list[Finding]:
         ],
         discover=list(topics),
     )
-    return (await collect(config, lambda _collector: False, for_s)).findings
+    name = _adapter_name(url, "mqtt")
+    found = (await collect(config, lambda _collector: False, for_s, name=name)).findings
+    return [msgspec.structs.replace(one, config=_complete(one.config, name, url), taken=False) for one in found]
 
 
-def _adapter_name(url: str) -> str:
+def _complete(config: dict[str, Any], name: str, url: str) -> dict[str, Any]:
+    """A block for an adapter that there is not yet."""
+    block = config.get("adapters", {}).get(name)
+    return {"adapters": {name: {"type": "mqtt", "url": url, **block}}} if block else config
+
+
+def _adapter_name(url: str, protocol: str) -> str:
     parts = urlsplit(url)
     where = parts.hostname or parts.path.rpartition("/")[2]
-    return "modbus-" + "".join(c if c.isalnum() else "-" for c in where)
+    return f"{protocol}-" + "".join(c if c.isalnum() else "-" for c in where)

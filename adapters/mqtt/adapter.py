@@ -9,7 +9,7 @@ from adapters.mqtt.config import MqttConfig
 from adapters.mqtt.link import Link
 from gateway.errors import LinkError
 
-_LIVE: Final = frozenset({"subscribe", "max_payload", "timeout", "stale_after"})
+_LIVE: Final = frozenset({"subscribe", "max_payload", "linger", "timeout", "stale_after"})
 """Options that can change while a connection stays."""
 
 

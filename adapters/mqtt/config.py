@@ -76,6 +76,9 @@ class MqttConfig(AdapterConfig, frozen=True, kw_only=True, tag="mqtt"):
     state_topic: str = ""
     """Where to say whether this adapter is connected, retained: ``online`` and ``offline`` as JSON. The broker
     itself says so when the link is lost. May name ``{gateway}`` and ``{adapter}``. Default: nowhere."""
+    linger: Duration = Duration(0.005)
+    """While messages keep coming they are gathered for so long; each hand-over costs its fixed part. The first
+    message after a pause goes at once, and so do bursts."""
     max_payload: Size = Size(256 * 1024)
     """A larger payload is not decoded but counted as ``oversize``, and acknowledged."""
     discover: list[str] = msgspec.field(default_factory=list)
@@ -91,6 +94,8 @@ class MqttConfig(AdapterConfig, frozen=True, kw_only=True, tag="mqtt"):
             raise FieldError("keepalive", "between 1s and 65535s")
         if self.timeout <= 0:
             raise FieldError("timeout", "must be above 0")
+        if not 0 <= self.linger <= 1:
+            raise FieldError("linger", "between 0 and 1s")
         if not 1 <= self.max_payload <= 0x0FFF_FFFF:
             raise FieldError("max_payload", "between 1B and 268435455B, the most that MQTT can carry")
         if self.password and not self.username:

@@ -36,8 +36,13 @@ def text_of(entry: Subscribe) -> str:
 
 
 def wanted(config: MqttConfig, asks: Iterable[tuple[str, int]] = ()) -> dict[str, Wanted]:
-    """By filter, what to subscribe to; ``asks`` are (filter, QoS) beyond the options."""
-    found = {}
+    """By filter, what to subscribe to; ``asks`` are (filter, QoS) beyond the options.
+
+    What another filter takes as well is left to that one, for there are brokers (nats-server, EMQX) that send a message
+    once for each filter that fits. Topics that devices have named are asked for all the same: a retained value
+    comes only then.
+    """
+    found: dict[str, Wanted] = {}
     for entry in config.subscribe:
         text = text_of(entry)
         found[text] = Wanted(text, entry.qos, _HANDLING[entry.retained])
@@ -45,7 +50,35 @@ def wanted(config: MqttConfig, asks: Iterable[tuple[str, int]] = ()) -> dict[str
         known = found.get(text)
         if known is None or known.qos < qos:
             found[text] = Wanted(text, qos, 0)
-    return found
+    named = {text for text, _ in asks if not {"+", "#"} & set(text.split("/"))}
+    return _without_covered(found, named)
+
+
+def _without_covered(found: dict[str, Wanted], kept: set[str]) -> dict[str, Wanted]:
+    """Less those that a wider filter with the same handling takes, which gets their QoS."""
+    left = dict(found)
+    for text, one in found.items():
+        wider = next((other for other in left if other != text and _covers(other, text)), None)
+        if wider is None or text in kept or left[wider].handling != one.handling:
+            continue
+        del left[text]
+        left[wider] = left[wider]._replace(qos=max(left[wider].qos, one.qos))
+    return left
+
+
+def _covers(wide: str, narrow: str) -> bool:
+    """Whether every topic of ``narrow`` is one of ``wide``. Shared filters stand for themselves."""
+    if wide.startswith("$share/") or narrow.startswith("$share/"):
+        return False
+    if narrow.startswith("$") != wide.startswith("$"):  # wildcards do not take topics of the broker's own
+        return False
+    widths, parts = wide.split("/"), narrow.split("/")
+    for at, level in enumerate(widths):
+        if level == "#":
+            return True
+        if at >= len(parts) or parts[at] == "#" or (level != "+" and level != parts[at]):
+            return False
+    return len(widths) == len(parts)
 
 
 def remembered(session: str, filters: Iterable[str]) -> bytes:

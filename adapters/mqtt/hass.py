@@ -245,8 +245,15 @@ class HomeAssistant(Plan):
                 identity=config.device.identity,
                 device=config.name,
                 offers=tuple(offers[:MAX_OFFERS]),
+                config=_subscribed(self.ctx.name, self.options.topic),
+                taken=True,
             )
         )
+
+
+def _subscribed(adapter: str, topic: str) -> dict[str, Any]:
+    """What makes all devices of this kind readable, for who looks without a gateway."""
+    return {"adapters": {adapter: {"subscribe": [{"topic": topic, "payload": "home-assistant"}]}}}
 
 
 def _word_of(template: Template, text: str, document: Any) -> str:

@@ -135,9 +135,12 @@ class Plan(abc.ABC):
         if labels:
             point = msgspec.structs.replace(point, labels={**labels, **options.labels})
         try:
-            return self.points.add(point)
+            number = self.points.add(point)
         except TooManyPointsError:
             return NO_ROOM
+        if self.ctx is not None:
+            self.ctx.stats.devices.setdefault(name.partition("/")[0], {})
+        return number
 
     def state(self, point: int, text: str) -> float:
         """The number of a state's text, or the mark of an absent sample."""

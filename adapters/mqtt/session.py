@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 LINGER_S: Final = 0.002
 """Batches follow each other at this distance at least, so that they grow under load; the first is at once."""
+STEADY_S: Final = 0.001
+"""Messages keep coming if one came within this; those that come in bursts, because the broker waits for
+acknowledgements, do not."""
+ENOUGH: Final = 256
+"""With so many messages a batch is worth its fixed cost."""
 MAX_MESSAGES: Final = 4096
 MAX_BYTES: Final = 4 * 2**20
 """Bounds on what waits in a batch; one read of the socket may come on top."""
@@ -56,13 +61,16 @@ class Session(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._paused = False
         self._leaving = False
-        self._taken_at = self._heard_at = self._loop.time()
+        self._taken_at = self._loop.time()
+        self.heard_at = self._taken_at
+        """When the broker last said something, by the loop's clock."""
         self._keepalive: float = config.keepalive
         self.shares = True
         """Whether the broker has shared subscriptions."""
 
     def adapt(self, config: MqttConfig) -> None:
         """Take over what of the options can change while a connection stays."""
+        self._linger = float(config.linger)
         self.splitter.max_payload = config.max_payload
         self.splitter.keep_properties = any(entry.needs_properties for entry in config.subscribe)
 
@@ -76,11 +84,21 @@ class Session(asyncio.Protocol):
             async with asyncio.timeout(self._timeout):
                 await dial(self._loop, self, self._address, self._files)
                 self.write(packets.connect_packet(self.version, connect))
-                return self._logged_in(await self._answer(packets.CONNACK, 0))
+                return self._logged_in(await self._connack())
         except TimeoutError:
             raise LinkError(f"{self._url}: no answer within {self._timeout:g}s") from None
         except (OSError, UnicodeError, PayloadError) as error:
             raise LinkError(f"{self._url}: {failure(error)}") from error
+
+    async def _connack(self) -> bytes:
+        """The answer to CONNECT; a broker that does not like our certificate may just close instead."""
+        try:
+            return await self._answer(packets.CONNACK, 0)
+        except LinkError as error:
+            if not self._address.secure or "refuses us" in str(error):
+                raise
+            why = "it may want a client certificate (cert, key)" if self._files[1] is None else "it may refuse ours"
+            raise LinkError(f"{error}, before it answered: {why}") from None
 
     def _logged_in(self, body: bytes) -> bool:
         answer = packets.parse_connack(body, self.version)
@@ -105,9 +123,13 @@ class Session(asyncio.Protocol):
                 raise self._error
             self._news.clear()
             await self._news.wait()
-        linger = self._taken_at + LINGER_S - self._loop.time()
+        linger = self._taken_at + min(LINGER_S, self._linger) - self._loop.time()
         if linger > 0 and not self._paused:
             await asyncio.sleep(linger)
+            longer = self._taken_at + self._linger - self._loop.time()
+            steady = self._loop.time() - self.heard_at < STEADY_S
+            if longer > 0 and steady and len(self.splitter.batch.topics) < ENOUGH:
+                await asyncio.sleep(longer)
         batch = self.take_last()
         if self._paused and self._transport is not None and not self._transport.is_closing():
             self._paused = False
@@ -162,9 +184,9 @@ class Session(asyncio.Protocol):
         """
         while True:
             await asyncio.sleep(self._keepalive / 2)
-            silent = self._loop.time() - self._heard_at
+            silent = self._loop.time() - self.heard_at
             if self._paused:  # nothing can be heard then
-                self._heard_at = self._loop.time()
+                self.heard_at = self._loop.time()
             elif silent > 1.5 * self._keepalive:
                 raise LinkError(f"{self._url}: silent for {silent:.0f}s")
             self.write(packets.PINGREQ_PACKET)
@@ -228,7 +250,7 @@ class Session(asyncio.Protocol):
         """See asyncio.Protocol."""
         if self._leaving:
             return
-        self._heard_at = self._loop.time()
+        self.heard_at = self._loop.time()
         batch = self.splitter.batch
         try:
             others = self.splitter.feed(data)

@@ -117,14 +117,16 @@ class Collector:
         self._folder.cleanup()
 
 
-async def collect(config: AdapterConfig, enough: Callable[[Collector], bool], timeout_s: float) -> Collector:
+async def collect(
+    config: AdapterConfig, enough: Callable[[Collector], bool], timeout_s: float, *, name: str = "tool"
+) -> Collector:
     """Run an adapter until ``enough`` is collected, or for ``timeout_s``.
 
     Raises:
         LinkError: there is no connection.
         OSError: likewise.
     """
-    collector = Collector("tool")
+    collector = Collector(name)
     running = asyncio.create_task(config.create().run(collector), name="tool adapter")
     loop = asyncio.get_running_loop()
     until = loop.time() + timeout_s

@@ -90,7 +90,7 @@ def _show(rows: list[dict[str, Any]]) -> None:
     for column in ("#", "kind", "device", "address", "identity", "offers", ""):
         table.add_column(column, overflow="fold")
     for number, row in enumerate(rows, 1):
-        state = "joined" if row["joined"] else "" if row["config"] else "needs you"
+        state = "is read" if row["taken"] else "joined" if row["joined"] else "" if row["config"] else "needs you"
         more = len(row["offers"]) - SHOWN_OFFERS
         offers = ", ".join(row["offers"][:SHOWN_OFFERS]) + (f" and {more} more" if more > 0 else "")
         table.add_row(str(number), row["kind"], row["device"], row["address"], row["identity"], offers, state)

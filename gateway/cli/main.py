@@ -199,6 +199,9 @@ def tap(
     globs: Annotated[list[str] | None, typer.Argument(help="Globs of points, such as '*/power'; default all.")] = None,
     rejected: Annotated[bool, typer.Option("--rejected", help="Show what adapters could not use, and why.")] = False,
     last: Annotated[int, typer.Option(min=0, help="With --rejected: begin with so many of the newest.")] = 20,
+    save: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write what adapters bring to a file, for onpath simulate.")
+    ] = None,
     for_: Annotated[str | None, typer.Option("--for", metavar="DURATION", help="End by itself.")] = None,
     config: ConfigPath = DEFAULT_CONFIG,
     state: StatePath = None,
@@ -207,11 +210,13 @@ def tap(
     """Watch samples of the running gateway go by; it is never slowed down by that."""
     from gateway.cli.modbus_run import duration
     from gateway.cli.state import state_of
-    from gateway.cli.tap import tap_rejected, tap_samples
+    from gateway.cli.tap import save_samples, tap_rejected, tap_samples
 
     for_s = duration("--for", for_) if for_ else None
     where = state or state_of(config)
-    if rejected:
+    if save is not None:
+        save_samples(where, globs or [], for_s, save)
+    elif rejected:
         tap_rejected(where, last, for_s, as_json=as_json)
     else:
         tap_samples(where, globs or [], for_s, as_json=as_json)
@@ -226,6 +231,48 @@ def decode(
     from gateway.cli.decode import decode_files
 
     decode_files(files or [], ns=ns)
+
+
+@app.command("test")
+def run_pipeline_tests(
+    files: Annotated[list[Path], typer.Argument(help="Files of pipeline tests, or folders of *.test.yaml.")],
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the outcome as JUnit XML, too.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run pipeline tests: given samples and clock steps, expected samples."""
+    from gateway.cli.test import run_tests
+
+    run_tests(files, junit, as_json=as_json)
+
+
+@app.command()
+def simulate(
+    config: Annotated[Path, typer.Argument(help="A YAML file, or a folder whose *.yaml are merged.")],
+    input_: Annotated[
+        Path, typer.Option("--input", "-i", help="CSV, JSON lines, or frames of tap --save; - for standard input.")
+    ],
+    points: Annotated[Path | None, typer.Option(help="YAML with points: unit, limits ... by name or glob.")] = None,
+    sort: Annotated[
+        bool, typer.Option("--sort", help="Put the samples in the order of time first; in memory.")
+    ] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Replay every tick as the daemon has it; slow.")] = False,
+    plot: Annotated[
+        str | None, typer.Option(metavar="FILE.svg", help="Picture of original and reconstructed; - here.")
+    ] = None,
+    point: Annotated[list[str] | None, typer.Option(help="Globs of points to plot.")] = None,
+    suggest: Annotated[bool, typer.Option("--suggest", help="Find settings that meet --error.")] = False,
+    error: Annotated[str, typer.Option(help="The largest error wanted: 1% of the range, or 0.5.")] = "1%",
+    as_json: AsJson = False,
+) -> None:
+    """Run a file of samples through a configuration offline: what is saved, and the error made."""
+    from gateway.cli.simulate import Request, run_simulation
+
+    run_simulation(
+        Request(
+            config=config, input=input_, points=points, sort=sort, exact=exact, plot=plot, globs=point or [],
+            suggest=suggest, error=error, as_json=as_json,
+        )
+    )  # fmt: skip
 
 
 def main() -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from gateway.control import follow
+from gateway.errors import OnpathError
+from gateway.trial.saving import Saving
 
 
 def tap_samples(state: Path, globs: Sequence[str], for_s: float | None, *, as_json: bool) -> None:
@@ -21,6 +23,36 @@ def tap_samples(state: Path, globs: Sequence[str], for_s: float | None, *, as_js
 def tap_rejected(state: Path, last: int, for_s: float | None, *, as_json: bool) -> None:
     """Print what adapters could not use."""
     _run(state, {"rejected": True, "last": last}, for_s, as_json=as_json)
+
+
+def save_samples(state: Path, globs: Sequence[str], for_s: float | None, path: Path) -> None:
+    """Write what adapters bring as ``frame`` messages back to back, until stopped or for a while.
+
+    Raises:
+        OnpathError: the file exists, or cannot be written.
+    """
+    try:
+        file = path.open("xb")
+    except FileExistsError:
+        raise OnpathError(f"{path}: exists already; a capture is not added to") from None
+    except OSError as error:
+        raise OnpathError(f"{path}: {error.strerror}") from error
+    saving = Saving(file)
+    try:
+        with file, contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(_save(state, globs, for_s, saving))
+    finally:
+        if not saving.samples:
+            path.unlink(missing_ok=True)
+    print(f"{path}: {saving.samples:,} samples, {saving.missed:,} missed", file=sys.stderr)
+
+
+async def _save(state: Path, globs: Sequence[str], for_s: float | None, saving: Saving) -> None:
+    request = {"globs": list(globs) or ["**"], "made": False, "time": "ns"}
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(for_s), contextlib.aclosing(follow(state, "tap", **request)) as answers:
+            async for answer in answers:
+                saving.take(answer)
 
 
 def _run(state: Path, request: dict[str, Any], for_s: float | None, *, as_json: bool) -> None:

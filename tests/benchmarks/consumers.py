@@ -81,7 +81,7 @@ async def adapter(port: int, qos: int, count: int) -> None:
     subscription = {"topic": "site/{device}/telemetry", "time": "ts", "qos": qos, "points": points}
     options = {"url": f"mqtt://127.0.0.1:{port}", "session": {"clean": True}, "subscribe": [subscription]}
     config = msgspec.convert({"type": "mqtt", **options}, MqttConfig, dec_hook=decode_quantity)
-    ctx = Context("bus")
+    ctx = Context("bus", limit=1_000_000)
     task = asyncio.create_task(config.create().run(ctx))
     finished = asyncio.create_task(done.wait())
     await asyncio.wait({task, asyncio.create_task(ready.wait())}, return_when="FIRST_COMPLETED")

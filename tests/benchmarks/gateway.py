@@ -19,6 +19,7 @@ adapters:
     type: mqtt
     url: mqtt://127.0.0.1:{port}
     client_id: {client}
+    linger: {linger}
     subscribe:
       - {{topic: "{topic}", time: ts, qos: {qos}, points: {points}}}
 """
@@ -37,9 +38,9 @@ pipelines:
 """
 
 
-def mqtt(port: int, qos: int, client: str) -> str:
+def mqtt(port: int, qos: int, client: str, linger: str = "5ms") -> str:
     """The adapter for the traffic of :mod:`tests.benchmarks.traffic`."""
-    return MQTT.format(port=port, client=client, topic=traffic.TOPIC, qos=qos, points=traffic.POINTS)
+    return MQTT.format(port=port, client=client, topic=traffic.TOPIC, qos=qos, points=traffic.POINTS, linger=linger)
 
 
 def uplink(port: int, time: str = "rfc3339") -> str:

@@ -115,7 +115,8 @@ async def gatewayed(bench: Bench, name: str, count: int, rate: int, commit: str)
         Receiver(broker.mqtt_port, "up/#", 0).running() as receiver,
     ):
         port = broker.mqtt_port
-        config = gateway.mqtt(port, QOS, name) + gateway.PASS + gateway.uplink(port, "ns")
+        linger = "2ms" if commit == "5ms" else "5ms"
+        config = gateway.mqtt(port, QOS, name, linger) + gateway.PASS + gateway.uplink(port, "ns")
         config += f"store: {{commit: {commit}, receipt_commit: 5ms}}\n"
         async with gateway.running(bench.folder / name, config) as daemon:
             await publisher.hears("ready")

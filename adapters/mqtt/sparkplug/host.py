@@ -40,6 +40,9 @@ _IGNORED: Final = frozenset({Verb.NCMD, Verb.DCMD})
 class Teller(Protocol):
     """What the host tells the gateway."""
 
+    name: str
+    """The adapter's name."""
+
     def link(self, device: str, *, up: bool, detail: str = "") -> None:
         """A node or device is there, or not."""
 
@@ -150,7 +153,7 @@ class Host:
             self._rebirths.born(where.node)
         if self.teller is not None:
             self.teller.expect(device, math.inf)  # it speaks when something changes; its death says that it is gone
-            self.teller.found(finding(where, device, payload))
+            self.teller.found(finding(where, device, payload, self.teller.name))
 
     def rebirth(self, node: tuple[str, str]) -> None:
         """See :class:`~adapters.mqtt.sparkplug.node.Surroundings`."""
@@ -194,9 +197,18 @@ def _unpacked(body: bytes) -> bytes:
     return found
 
 
-def finding(where: Where, device: str, payload: Any) -> Finding:
+def finding(where: Where, device: str, payload: Any, adapter: str) -> Finding:
     """What a birth says, for those who look what is there."""
     names = (metric.name for metric in payload.metrics[:MAX_OFFERS])
     offers = tuple(name for name in names if name != BDSEQ and 0 < len(name) <= MAX_OFFER)
     ids = "/".join(part for part in (where.group, where.edge, where.device) if part)
-    return Finding(kind="sparkplug", address=f"spBv1.0/{ids}", identity=ids, device=device, offers=offers)
+    topic = {"topic": f"spBv1.0/{where.group}/+/+/#", "payload": "sparkplug"}
+    return Finding(
+        kind="sparkplug",
+        address=f"spBv1.0/{ids}",
+        identity=ids,
+        device=device,
+        offers=offers,
+        config={"adapters": {adapter: {"subscribe": [topic]}}},
+        taken=True,
+    )

@@ -13,6 +13,8 @@ from tests.adapters.modbus.peers import Peer, device, frame, good, modbus, point
 from tests.adapters.modbus.test_misbehaviour import reasons_of, values_of
 from tests.support.context import RecordingContext, running
 
+pytestmark = pytest.mark.alone
+
 ONE = {"a": point("holding:7")}
 PERIOD_S = 0.25
 UNITS = 30

@@ -54,6 +54,7 @@ async def test_telemetry_arrives_as_samples(broker, qos):
         assert ctx.samples(f"m{parity}/voltage") == expected
         assert [value for _, value, _ in ctx.samples(f"m{parity}/power")] == [float(n) for n in mine]
     assert ctx.points.point(ctx.points.find("m0/voltage")).unit == "V"
+    assert ctx.stats.devices == {"m0": {}, "m1": {}}
     assert (ctx.stats.messages, ctx.stats.errors) == (20, 0)
 
 

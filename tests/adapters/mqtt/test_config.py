@@ -127,6 +127,7 @@ def test_a_wrong_pointer_is_refused_at_its_point():
         ({"state_topic": "a/+"}, "state_topic"),
         ({"state_topic": "a/{uplink}"}, "state_topic"),
         ({"state_topic": "a/{"}, "state_topic"),
+        ({"linger": "2s"}, "linger"),
         ({"receive_maximum": 10}, "receive_maximum"),
         ({"topic_alias_maximum": 10}, "topic_alias_maximum"),
         ({"url": "mqtts://x", "cert": "c"}, "cert"),

@@ -45,7 +45,7 @@ async def mosquitto(folder: Path, options: str = "allow_anonymous true"):
     open_to_all(folder)
     process = _spawn(config, folder / "mosquitto.log")
     try:
-        await _accepting(port, process)
+        await _ready(folder / "mosquitto.log", process)
         yield port
     finally:
         process.terminate()
@@ -65,18 +65,16 @@ def open_to_all(folder: Path) -> None:
         file.chmod(0o644)
 
 
-async def _accepting(port: int, process: subprocess.Popen) -> None:
-    async with asyncio.timeout(10):
+async def _ready(log: Path, process: subprocess.Popen) -> None:
+    """Wait until it says so: its WebSockets open later than its first port."""
+    said = ""
+    async with asyncio.timeout(15):
         while process.poll() is None:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                await asyncio.sleep(0.01)
-            else:
-                writer.close()
-                await writer.wait_closed()
+            said = await asyncio.to_thread(log.read_text)
+            if " running\n" in said:
                 return
-    raise RuntimeError("mosquitto ended at once")
+            await asyncio.sleep(0.01)
+    raise RuntimeError(f"mosquitto ended at once: {said}")
 
 
 async def publish(port: int, topic: str, *payloads: str, qos: int = 1, options: tuple[str, ...] = ()) -> None:

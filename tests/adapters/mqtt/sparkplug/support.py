@@ -115,6 +115,8 @@ class Edge:
 class Listener:
     """A host with a real directory; records what the gateway would be told."""
 
+    name = "scada"
+
     def __init__(self, limit=10_000, **options):
         self.points = Directory(limit)
         self.reasons = Counter()
