@@ -83,24 +83,31 @@ class Link:
         Raises:
             LinkError: the link is gone; one error, not a group of them.
         """
-        ctx, session = self._ctx, self._session
-        lost: LinkError | None = None
+        jobs = {
+            "start": self._begin(kept=kept),
+            "messages": self._pump(),
+            "acknowledgements": self._acks.run(),
+            "keep-alive": self._session.keep_alive(),
+            "ticks": self._tick(),
+        }
+        tasks = [asyncio.create_task(job, name=f"{self._ctx.name}: {what}") for what, job in jobs.items()]
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._pump(), name=f"{ctx.name}: messages")
-                group.create_task(self._acks.run(), name=f"{ctx.name}: acknowledgements")
-                group.create_task(session.keep_alive(), name=f"{ctx.name}: keep-alive")
-                await self._subscribe(kept=kept)
-                self._greet()
-                group.create_task(self._tick(), name=f"{ctx.name}: ticks")
-                self._up = True
-                ctx.link("", up=True, detail="session resumed" if kept else "new session")
-        except* LinkError as errors:
-            lost = _first(errors)
+            # Not a task group: there an error wins over a cancellation that comes with it, and a stop would not stop
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
         finally:
             self._up = False
-        if lost is not None:
-            raise lost
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for task in tasks:
+            if not task.cancelled():
+                task.result()
+
+    async def _begin(self, *, kept: bool) -> None:
+        await self._subscribe(kept=kept)
+        self._greet()
+        self._up = True
+        self._ctx.link("", up=True, detail="session resumed" if kept else "new session")
 
     async def _subscribe(self, *, kept: bool) -> None:
         """At each connection, because a kept session may be older than the options."""
@@ -182,6 +189,8 @@ class Link:
     async def _tick(self) -> NoReturn:
         while True:
             await asyncio.sleep(TICK_S)
+            if not self._up:
+                continue
             frame = self._decoder.tick(self._ctx.now_ns())
             if len(frame):
                 await self._ctx.emit(frame)
@@ -253,11 +262,3 @@ class Link:
     async def close(self) -> None:
         """Say good-bye and close the socket."""
         await self._session.close()
-
-
-def _first(errors: BaseExceptionGroup[LinkError]) -> LinkError:
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, LinkError)
-    return error

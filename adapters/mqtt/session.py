@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 LINGER_S: Final = 0.002
 """Batches follow each other at this distance at least, so that they grow under load; the first is at once."""
 STEADY_S: Final = 0.001
-"""Messages keep coming if one came within this; those that come in bursts, because the broker waits for
-acknowledgements, do not."""
+"""Messages keep coming if one came within this. Bursts, after which the broker waits for us, do not."""
 ENOUGH: Final = 256
 """With so many messages a batch is worth its fixed cost."""
 MAX_MESSAGES: Final = 4096
@@ -226,8 +225,8 @@ class Session(asyncio.Protocol):
     async def close(self) -> None:
         """Say good-bye and wait until the socket is closed; never fails, never takes longer than a second.
 
-        The broker closes when it has read the good-bye, and thereby every acknowledgement before it. A
-        client that closes first may return before that, and get again what it has acknowledged.
+        The broker closes when it has read the good-bye, and so every acknowledgement before it. A client that
+        closes first may return before that, and get again what it has acknowledged.
         """
         if self._transport is None:
             return
@@ -286,7 +285,7 @@ class Session(asyncio.Protocol):
         elif kind == packets.DISCONNECT:
             code = f"0x{body[0]:02x}" if body else "0x00"
             self._fail(LinkError(f"{self._url}: the broker disconnected, reason {code}"))
-        elif kind != packets.PINGRESP:
+        elif kind != packets.PINGRESP and not answers:  # an answer may come when nobody waits for it any more
             self._fail(LinkError(f"{self._url}: unexpected packet of type {kind >> 4}"))
 
     def _fail(self, error: LinkError) -> None:
