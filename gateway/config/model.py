@@ -73,8 +73,7 @@ class StepBase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def __post_init__(self) -> None:
         found = self._set()
         if not found:
-            known = ", ".join(self.__struct_encode_fields__)
-            raise FieldError((), f"a step is one operator with its options (known: {known})")
+            raise FieldError((), "a step is one operator with its options, such as limits: {}; onpath plugins lists them")
         if len(found) > 1:
             names = " and ".join(name for name, _ in found)
             raise FieldError((), f"a step is one operator; write {names} as one list item each")

@@ -66,7 +66,7 @@ def test_nobody_listens(monkeypatch, address):
     [
         ("30000000", None, 15.0),
         ("30000000", "", 15.0),
-        ("30000000", str(os.getpid()), 15.0),
+        pytest.param("30000000", str(os.getpid()), 15.0, id="our-own-pid"),  # one name in all processes
         ("30000000", "1", None),
         (None, None, None),
         ("", None, None),

@@ -75,7 +75,6 @@ def test_it_accepts(made, text):
         "store: {spool: {when_full: explode}}",
         "adapters: {a: }",
         "adapters: {a: {type: x}}",
-        "adapters: {a: {type: modbus, url: tcp://h, devices: {}}}",
         "adapters: {a: {type: modbus, url: tcp://h, devices: {m: {unit: 256}}}}",
         "adapters: {a: {type: modbus, url: tcp://h, devices: {m: {points: {v: {at: x, limits: [1]}}}}}}",
         "adapters: {'a b': {type: modbus, url: tcp://h, devices: {m: {}}}}",
