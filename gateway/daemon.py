@@ -231,7 +231,7 @@ class Daemon:
         made = [batch.frame for batches in committed.batches.values() for batch in batches]
         for frame in (*frames, *made):
             self._shared.latest.take(frame)
-        self._taps.offer((*frames, *made))
+        self._taps.offer(frames, made)
         for name, through in committed.given_up.items():
             if name in self.uplinks:
                 self.uplinks[name].feed.forget(through)

@@ -29,8 +29,11 @@ LOOK_S: Final = 0.2
 class Tap:
     """One onlooker."""
 
-    def __init__(self, globs: list[str], directory: Directory) -> None:
+    def __init__(self, globs: list[str], directory: Directory, time: TimeFormat, *, made: bool) -> None:
         self._globs = [compile_glob(glob) for glob in globs]
+        self._time = time
+        self.made = made
+        """Whether it wants what pipelines made, too."""
         self._directory = directory
         self._wanted = np.zeros(0, np.bool_)
         self._queue: deque[Frame] = deque()
@@ -62,7 +65,7 @@ class Tap:
             await self._news.wait()
             self._news.clear()
             while self._queue:
-                rows = samples(self._queue.popleft(), self._directory, TimeFormat.RFC3339)
+                rows = samples(self._queue.popleft(), self._directory, self._time)
                 missed, self._missed = self._missed, 0
                 yield {"samples": rows, "missed": missed}
 
@@ -75,15 +78,19 @@ class Taps:
         self._rejected = rejected
         self._taps: set[Tap] = set()
 
-    def offer(self, frames: Iterable[Frame]) -> None:
-        """Samples went by. Costs nothing while nobody looks."""
+    def offer(self, frames: Iterable[Frame], made: Iterable[Frame] = ()) -> None:
+        """Samples came in, and pipelines made some of them. Costs nothing while nobody looks."""
         if self._taps:
-            for frame in frames:
-                for tap in self._taps:
+            came, made = list(frames), list(made)
+            for tap in self._taps:
+                for frame in (*came, *made) if tap.made else came:
                     tap.offer(frame)
 
     async def tap_verb(self, request: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        """``{"verb": "tap", "globs": ["**/power"]}``, or ``"rejected": true``: answers until the asker goes."""
+        """``{"verb": "tap", "globs": ["**/power"]}``, or ``"rejected": true``: answers until the asker goes.
+
+        ``"made": false`` leaves out what pipelines made; ``"time": "ns"`` gives times as integers.
+        """
         if request.get("rejected"):
             async with contextlib.aclosing(self._follow_rejected(int(request.get("last", 20)))) as following:
                 async for one in following:
@@ -92,7 +99,8 @@ class Taps:
         globs = request.get("globs") or ["**"]
         if not isinstance(globs, list) or not all(isinstance(glob, str) for glob in globs):
             raise OnpathError("globs: a list of globs of points is wanted")
-        tap = Tap(globs, self._directory)
+        time = TimeFormat.NS if request.get("time") == "ns" else TimeFormat.RFC3339
+        tap = Tap(globs, self._directory, time, made=bool(request.get("made", True)))
         self._taps.add(tap)
         try:
             async with contextlib.aclosing(tap.follow()) as following:

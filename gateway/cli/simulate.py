@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -11,16 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from gateway.cli import simulate_show
 from gateway.config import load_checked
 from gateway.directory import Directory
 from gateway.errors import OnpathError
 from gateway.trial.facts import Facts, read_points
 from gateway.trial.files import FileSource, Sorted, opened
-from gateway.trial.picture import Panel, braille, svg
 from gateway.trial.simulate import Progress, Simulation
 from gateway.trial.source import Names, Source
-from gateway.trial.suggest import Suggestions
 from pipelines.bounds import Bound
 
 LONG_FILE: Final = 8 << 20
@@ -52,6 +50,7 @@ def run_simulation(request: Request) -> None:
         OnpathError: the input cannot be read.
     """
     config = load_checked(request.config, os.environ).config
+    gc.freeze()  # all that was loaded stays: not to be looked through for garbage again and again
     facts = Facts(config, read_points(request.points) if request.points else None)
     if request.suggest:
         _suggest(request, Directory(config.max_points), facts)
@@ -64,12 +63,16 @@ def run_simulation(request: Request) -> None:
     if request.as_json:
         print(json.dumps(head | result))
     else:
-        simulate_show.report(head | result)
+        from gateway.cli.simulate_show import report
+
+        report(head | result)
     if request.plot:
         _plot(simulation, request.plot)
 
 
 def _suggest(request: Request, directory: Directory, facts: Facts) -> None:
+    from gateway.trial.suggest import Suggestions
+
     try:
         wanted = Bound.parse(request.error)
     except ValueError as error:
@@ -79,7 +82,9 @@ def _suggest(request: Request, directory: Directory, facts: Facts) -> None:
     if request.as_json:
         print(json.dumps(found))
     else:
-        simulate_show.suggestions(found)
+        from gateway.cli.simulate_show import suggestions
+
+        suggestions(found)
 
 
 def _ordered(file: FileSource, request: Request) -> Source:
@@ -103,6 +108,8 @@ def _progress(file: FileSource, request: Request) -> Iterator[Progress | None]:
 
 
 def _plot(simulation: Simulation, where: str) -> None:
+    from gateway.trial.picture import Panel, braille, svg
+
     panels = [
         Panel(f"{step}: {simulation.directory.name(point)}", simulation.directory.point(point).unit, *series)
         for step, pictured in simulation.pictures.items()

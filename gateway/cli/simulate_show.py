@@ -7,8 +7,6 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from gateway.cli.write_yaml import as_yaml
-
 MOST_POINTS: Final = 10
 """Of a step; the worst ones."""
 _GONE: Final = ("filtered", "aggregated", "dropped", "queued", "derived")
@@ -128,6 +126,8 @@ def suggestions(found: dict[str, Any]) -> None:
     if len(found["points"]) > MOST_POINTS:
         console.print(f"({MOST_POINTS} of {len(found['points']):,} points; --json has all)")
     if found["steps"]:
+        from gateway.cli.write_yaml import as_yaml
+
         console.print("\nsteps for a pipeline:\n")
         console.print(as_yaml({"steps": found["steps"]}), end="")
     for note in found["notes"]:

@@ -106,7 +106,7 @@ def _with(root: Mapping, additions: Iterable[dict[str, Any]]) -> tuple[GatewayCo
 
 
 def _files(path: Path, problems: list[Problem]) -> list[Path]:
-    """The files that ``path`` stands for. Hidden ones are left out: editors leave them about."""
+    """The files that ``path`` stands for. Pipeline tests are left out, and hidden ones: editors leave them about."""
     try:
         if not path.is_dir():
             return [path]
@@ -120,7 +120,9 @@ def _files(path: Path, problems: list[Problem]) -> list[Path]:
 
 
 def _is_config(file: Path) -> bool:
-    return file.suffix in {".yaml", ".yml"} and not file.name.startswith(".") and not file.is_dir()
+    if file.name.startswith(".") or file.name.endswith((".test.yaml", ".test.yml")):
+        return False
+    return file.suffix in {".yaml", ".yml"} and not file.is_dir()
 
 
 def _at_top(path: Path, message: str) -> Problem:

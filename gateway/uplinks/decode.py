@@ -83,6 +83,18 @@ class FrameDecoder:
             case _:
                 raise PayloadError("bad-message", repr(message)[:80])
 
+    def frame(self, message: Any) -> tuple[Frame, dict[int, Any]] | None:
+        """The samples of a message by the sender's ids, and what is said of each id; None if it has no samples.
+
+        Raises:
+            PayloadError: as for :meth:`decode`.
+        """
+        match message:
+            case {"onpath": 1, "columns": bytes(raw), "directory": str(name)}:
+                return columns.decode(raw), self._described(name)
+        self.decode(message)
+        return None
+
     def _record(self, message: dict[str, Any]) -> dict[str, Any]:
         try:
             record = {field: message[field] for field in _ID_FIELDS}

@@ -102,6 +102,8 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     notifications: int = 20_000
     samples: int = 100_000
     """Samples that the operators' rows work through."""
+    simulated: int = 1_000_000
+    """Samples of each file that is simulated."""
     operator_rounds: int = 7
     each_operator: bool = True
     latency_rates: tuple[int, ...] = (1_000, 10_000)
@@ -163,6 +165,7 @@ TINY = msgspec.structs.replace(
     observed=4,
     notifications=500,
     samples=20_000,
+    simulated=20_000,
     operator_rounds=1,
     latency_rates=(800,),
     latency_s=0.3,

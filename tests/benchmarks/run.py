@@ -29,6 +29,7 @@ from tests.benchmarks import (
     modbus_reads,
     mqtt,
     operators,
+    simulate,
     store,
 )
 from tests.benchmarks.rows import FULL, QUICK, Bench, Row, Sizes
@@ -52,6 +53,7 @@ GROUPS: dict[str, Callable[[Bench], Awaitable[list[Row]]]] = {
     "latency": latency.rows,
     "memory": footprint.memory,
     "start": footprint.start,
+    "simulate": simulate.rows,
     "store": store.rows,
     "codec": codec.rows,
 }

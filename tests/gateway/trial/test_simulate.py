@@ -123,6 +123,8 @@ def test_totals_that_are_not_kept_are_told():
     text = f"time,m1/power\n{NOW},1\n{NOW + 300},1\n{NOW + 1},8\n"
     row = simulated(text)[1]["pipelines"]["load"]["steps"][0]["totals"][0]
     assert (row["count_in"], row["count_out"], row["sum_in"], row["sum_out"], row["kept"]) == (3, 2, 10, 2, False)
+    sliding = "pipelines: {p: {from: '**', steps: [{window: {every: 10s, slide: 5s, stats: [count]}}], to: []}}"
+    assert "totals" not in simulated(wave(), sliding)[1]["pipelines"]["p"]["steps"][0]
     watch = Totals(directory_of("a"))
     watch.saw(Frame.of([0], 1, [1.0]), Frame.of([], [], []), 0)
     assert watch.result() == [], "no totals came out, so there is nothing to compare"

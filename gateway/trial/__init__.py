@@ -1,0 +1,1 @@
+"""Trying a configuration before it is deployed: samples from files through the pipelines, offline."""
