@@ -21,7 +21,6 @@ Everything is decided at ticks, from sorted columns; nothing runs sample by samp
 from __future__ import annotations
 
 import enum
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,8 +29,9 @@ import numpy.typing as npt
 
 from gateway import quality as q
 from gateway.frame import EMPTY, Frame, Ids, Index, Mask, Qualities, Times, Values, concat
-from gateway.quality import Reason, no_value
 from pipelines.base import State, grown
+from pipelines.operators.aligned_finder import Finder
+from pipelines.operators.aligned_finder import pattern_of as _pattern
 from pipelines.operators.window_clock import INT64_MAX, INT64_MIN, PointClocks
 
 if TYPE_CHECKING:
@@ -45,7 +45,6 @@ MAX_GRID_ROWS: Final = 100_000
 """Rows of a grid that one group may give at one tick: a clock that was set forward may not fill the memory."""
 FARTHEST_NS: Final = 1 << 62
 """Source times beyond the year 2116, or as long before 1970, are taken for wild dates."""
-_MISSING: Final = no_value(Reason.MISSING)
 
 
 class Mode(enum.StrEnum):
@@ -94,6 +93,8 @@ class Aligner:
         lateness_ns: how long rows wait for samples that come out of order.
         max_gap_ns: how old a held value may be, or how far two samples may lie apart between which is interpolated.
         grid_ns: distance of rows; 0 for none. ``LINEAR`` needs one.
+        sparse: leave rows of a grid out whose inputs would all be missing, further than ``max_gap`` behind any sample;
+            otherwise a group that is silent gives rows of nothing.
     """
 
     def __init__(
@@ -105,12 +106,14 @@ class Aligner:
         lateness_ns: int = 5_000_000_000,
         max_gap_ns: int = 0,
         grid_ns: int = 0,
+        sparse: bool = False,
     ) -> None:
         self._points = points
         self._patterns = [_pattern(text) for text in inputs]
         self._grouping = any("*" in text for text in inputs)
         self._mode, self._lateness_ns, self._max_gap_ns, self._grid_ns = mode, lateness_ns, max_gap_ns, grid_ns
         self.width = len(inputs)
+        self._sparse = sparse
         self._groups: dict[str, int] = {"": SHARED}
         self._texts = [""]
         self._known = 0
@@ -212,10 +215,12 @@ class Aligner:
 
     def tick(self, now_ns: int) -> tuple[Rows, int]:
         """Rows that are due, and how many samples have done their duty."""
+        self._clocks.grow(len(self._texts))
         self._clocks.tick(now_ns)
         wait_ns = self._lateness_ns + (self._max_gap_ns if self._mode is Mode.LINEAR else 0)
         groups = np.arange(len(self._done), dtype=np.int32)[: len(self._texts)]
-        return self._give(self._clocks.due(groups, wait_ns, 1)) if len(self._slot) or self._grid_ns else _none(self)
+        # Also where nothing waits: what counts as late in one group must not depend on what waits in another
+        return self._give(self._clocks.due(groups, wait_ns, 1))
 
     def flush(self) -> tuple[Rows, int]:
         """All rows there are, whether complete or not; time begins anew, as after a step of the clock."""
@@ -223,18 +228,22 @@ class Aligner:
         self._done = grown(self._done, len(self._texts), INT64_MIN)
         newest = np.full(len(self._texts), INT64_MIN, np.int64)
         np.maximum.at(newest, self._slot // self.width, self._held.time)
-        given = self._give(newest)
+        rows, consumed = self._give(newest)
+        consumed += len(self._slot)  # what shared inputs still have
+        self._slot, self._held = self._slot[:0], EMPTY
         self._clocks.reset()
         self._done[:] = INT64_MIN
         self._kept_slot, self._kept = self._kept_slot[:0], EMPTY
-        return given
+        return rows, consumed
 
     def _give(self, due: Times) -> tuple[Rows, int]:
         """Rows with a time up to ``due`` of their group, [groups]."""
         if not len(due):
             return _none(self)
         if self._grouping:
-            due[SHARED] = due[1:].min(initial=INT64_MAX) if len(due) > 1 else INT64_MIN
+            # A group of which no sample came yet holds nobody up: its points may be those of a device long gone
+            begun = due[1:][due[1:] > INT64_MIN]
+            due[SHARED] = begun.min(initial=INT64_MAX) if len(begun) else due[SHARED]
         group = self._slot // self.width
         ripe = self._held.time <= due[group]
         rows = self._rows(due, group, ripe)
@@ -257,7 +266,7 @@ class Aligner:
         # One sortable number for (slot, time): exact, because times go by their rank among those at hand
         key = slots * np.int64(len(ranks) + 1) + rank
         order = np.argsort(key, kind="stable")
-        finder = _Finder(key[order], slots[order], samples.take(order), len(ranks) + 1)
+        finder = Finder(key[order], slots[order], samples.take(order), len(ranks) + 1)
         value = np.empty((len(at_group), self.width))
         quality = np.empty((len(at_group), self.width), np.uint16)
         for number in range(self.width):
@@ -278,10 +287,14 @@ class Aligner:
     def _places(self, due: Times, group: Index, ripe: Mask) -> tuple[Ids, Times]:
         """Groups and times of the rows to be made, sorted."""
         if self._grid_ns:
-            return self._grid(due)
+            return self._near(due) if self._sparse else self._grid(due)
         own = ripe if not self._grouping else ripe & (group != SHARED)
-        pairs = np.unique(np.stack([group[own], self._held.time[own]], 1), axis=0)
-        return pairs[:, 0].astype(np.int32), pairs[:, 1]
+        group, time = group[own], self._held.time[own]
+        order = np.lexsort((time, group))
+        group, time = group[order], time[order]
+        other = np.ones(len(group), np.bool_)
+        other[1:] = (group[1:] != group[:-1]) | (time[1:] != time[:-1])
+        return group[other].astype(np.int32), time[other]
 
     def _grid(self, due: Times) -> tuple[Ids, Times]:
         """The grid of each group that has samples, from behind what was given, or its first sample, to ``due``."""
@@ -300,9 +313,24 @@ class Aligner:
         step = np.arange(len(group)) - np.repeat(np.cumsum(count) - count, count)
         return group, (start[group] + step) * grid
 
-    def _value(
-        self, finder: _Finder, slot: npt.NDArray[np.int64], rank: Index, time: Times
-    ) -> tuple[Values, Qualities]:
+    def _near(self, due: Times) -> tuple[Ids, Times]:
+        """Places on the grid up to ``max_gap`` behind a sample of the group, each once."""
+        grid = self._grid_ns
+        time = np.concatenate([self._kept.time, self._held.time])
+        group = np.concatenate([self._kept_slot, self._slot]) // self.width
+        own = group != SHARED if self._grouping else np.ones(len(group), np.bool_)
+        order = np.lexsort((time[own], group[own]))
+        group, time = group[own][order], time[own][order]
+        # Behind a sample, up to the gap; before the group's next sample has its turn
+        end = np.minimum((time + self._max_gap_ns) // grid, due[group] // grid)
+        start = np.maximum(-(-time // grid), self._done[group] // grid + 1)
+        same = group[1:] == group[:-1]
+        start[1:] = np.where(same, np.maximum(start[1:], end[:-1] + 1), start[1:])
+        count = np.clip(end - start + 1, 0, MAX_GRID_ROWS)
+        step = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+        return np.repeat(group, count).astype(np.int32), (np.repeat(start, count) + step) * grid
+
+    def _value(self, finder: Finder, slot: npt.NDArray[np.int64], rank: Index, time: Times) -> tuple[Values, Qualities]:
         """One input of each row, [k]."""
         before = finder.last(slot, rank)
         if self._mode is Mode.LINEAR:
@@ -348,65 +376,9 @@ class Aligner:
         self._kept_slot, self._kept = state["kept_slot"].copy(), _frame(state["kept"])
 
 
-class _Finder:
-    """Samples sorted by slot and time, and lookups in them."""
-
-    def __init__(self, key: npt.NDArray[np.int64], slot: npt.NDArray[np.int64], samples: Frame, base: int) -> None:
-        self._key, self._slot, self._samples, self._base = key, slot, samples, np.int64(base)
-
-    def last(self, slot: npt.NDArray[np.int64], rank: Index) -> Index:
-        """Index of the last sample of a slot up to a time, [k]; may be of another slot, see :meth:`_is`."""
-        found: Index = np.searchsorted(self._key, slot * self._base + rank, side="right") - 1
-        return found
-
-    def _is(self, at: Index, slot: npt.NDArray[np.int64]) -> Mask:
-        inside = (at >= 0) & (at < len(self._slot))
-        result: Mask = inside & (self._slot[np.where(inside, at, 0)] == slot)
-        return result
-
-    def has(self, slot: npt.NDArray[np.int64], rank: Index) -> Mask:
-        """Whether a slot has a sample at that very time, [k]."""
-        at = self.last(slot, rank)
-        result: Mask = (at >= 0) & (self._key[np.maximum(at, 0)] == slot * self._base + rank)
-        return result
-
-    def held(self, at: Index, slot: npt.NDArray[np.int64], time: Times, limit_ns: int) -> tuple[Values, Qualities]:
-        """The samples at ``at`` if they are no older than the limit, else missing."""
-        ok = self._is(at, slot)
-        at = np.where(ok, at, 0)
-        ok &= self._samples.time[at] >= time - limit_ns
-        value = np.where(ok, self._samples.value[at], _MISSING)
-        quality = np.where(ok, self._samples.quality[at], np.uint16(q.INVALID)).astype(np.uint16)
-        return value, quality
-
-    def between(self, before: Index, slot: npt.NDArray[np.int64], time: Times, gap_ns: int) -> tuple[Values, Qualities]:
-        """Linear between the samples at ``before`` and behind it; both have to be usable and near each other."""
-        value, quality = self.held(before, slot, time, 0)
-        exact = self._is(before, slot) & (self._samples.time[np.maximum(before, 0)] == time)
-        after = before + 1
-        both = ~exact & self._is(before, slot) & self._is(after, slot)
-        a, b = np.where(both, before, 0), np.where(both, after, 0)
-        t0, t1 = self._samples.time[a], self._samples.time[b]
-        both &= t1 - t0 <= gap_ns
-        with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-            part = (time - t0) / np.maximum(t1 - t0, 1)
-            v0, v1 = self._samples.value[a], self._samples.value[b]
-            line = v0 + (v1 - v0) * part
-        words = q.worse(self._samples.quality[a], 0, 0)
-        worst = np.maximum(q.severity(words), q.severity(self._samples.quality[b]))
-        joined = ((words | self._samples.quality[b]) & np.uint16(0xFFFF ^ q.VALIDITY)) | q.validity_of(worst)
-        return np.where(both, line, value), np.where(both, joined, quality).astype(np.uint16)
-
-
 def _none(aligner: Aligner) -> tuple[Rows, int]:
     empty = np.empty((0, aligner.width))
     return Rows(np.empty(0, np.int32), np.empty(0, np.int64), empty, empty.astype(np.uint16)), 0
-
-
-def _pattern(text: str) -> re.Pattern[str]:
-    """``*/p`` with a group for each ``*``; ``*`` never matches a ``#``, so that derived points need their names."""
-    parts = ("([^/#]*)" if part == "*" else re.escape(part) for part in re.split(r"(\*)", text))
-    return re.compile("".join(parts) + r"\Z")
 
 
 def _state(frame: Frame) -> dict[str, Any]:

@@ -17,7 +17,8 @@ numbers. A state fits only while it is constant.
 
 All samples of a lane depend on one another, so frames are worked through in lanes (:mod:`pipelines.operators.lanes`);
 the few lanes of a step whose segment ends, and long runs of few points, are walked through in plain numbers
-(:mod:`pipelines.operators.door_walk`), which is the same rule.
+(:mod:`pipelines.operators.door_walk`), which is the same rule. Frames of a hundred samples are where that pays least:
+each step costs some thirty numpy calls whatever its size.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from pipelines.base import Points
 
 _LIVE_WORD: Final = np.uint16(0xFFFF ^ q.HISTORICAL)
-_FEW_ENDS: Final = 200
+_FEW_ENDS: Final = 8
 """Ends of segments in one step up to which plain numbers beat columns."""
 SHRINK: Final = 1 - 2.0**-20
 """The tolerance is taken so much narrower that rounding never exceeds it, while values are below 2**30 times it."""
@@ -78,7 +79,7 @@ class Slack:
         return (self._share * span, 0.0, _LARGEST) if math.isfinite(span) else (0.0, self._share, _LARGEST)
 
     def around(self, ids: Ids, value: Values) -> Values | float:
-        """Half the width of the gate at each sample, [n], or one for all; 0 where the value is not finite."""
+        """Half the width of the gate at each sample, [n], or one for all; a share of what is not finite is 0."""
         self._facts.column(0, ids[:0])  # meets new points
         if not self._mixed:
             return (self._absolute or 0.0) * SHRINK
@@ -134,8 +135,8 @@ class Doors(Operator):
         before = _held(state)
         parts: list[Frame] = []
         with np.errstate(all="ignore"):
-            for samples in lanes.steps(self.many_lanes):
-                self._step(state[:, : len(samples)], samples, parts)
+            for n, where in lanes.steps(self.many_lanes):
+                self._step(state[:, :n], lanes.frame.take(where), parts)
             self._walk_rest(state, lanes, parts)
         if not inside:
             self._table[:, lanes.ids] = state

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Facts:
-    """``width`` numbers a point, computed when the point appears or is told anew; a lookup is one gather."""
+    """``width`` numbers a point, computed when it is first asked for or told anew; a lookup is one gather."""
 
     def __init__(self, points: Points, width: int, of: Callable[[Point], tuple[float, ...]]) -> None:
         self._points = points
@@ -31,13 +31,16 @@ class Facts:
         """One of the numbers for each sample, [n]."""
         if self._points.edition != self._edition:
             self._known, self._edition = 0, self._points.edition
-        if len(self._points) > self._known:
-            self._extend()
-        result: npt.NDArray[np.float64] = self._columns[number][ids]
-        return result
+        try:
+            return self._known_column(number)[ids]
+        except IndexError:  # a point that was not met before; derived points, of which there are many, never may be
+            self._extend(int(ids.max()) + 1)
+            return self._known_column(number)[ids]
 
-    def _extend(self) -> None:
-        size = len(self._points)
+    def _known_column(self, number: int) -> Values:
+        return self._columns[number][: self._known]
+
+    def _extend(self, size: int) -> None:
         self._columns = [grown(column, size) for column in self._columns]
         for point_id in range(self._known, size):
             for column, number in zip(self._columns, self._of(self._points.point(point_id)), strict=True):

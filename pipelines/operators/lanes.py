@@ -47,14 +47,17 @@ class Lanes:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def steps(self, many: int = MANY_LANES) -> Iterator[Frame]:
-        """The k-th samples of the first lanes, for k = 0, 1 ... while at least ``many`` lanes have one."""
+    def steps(self, many: int = MANY_LANES) -> Iterator[tuple[int, Index | slice]]:
+        """How many lanes have a k-th sample, for k = 0, 1 ... while at least ``many`` do, and where those are.
+
+        They are those of the first lanes, in their order.
+        """
         if self._starts is None or self._lengths is None:
             if len(self.ids) >= many:
-                yield self.frame
+                yield len(self.ids), slice(None)
             return
         for k, lanes in enumerate(self._active(many)):
-            yield self.frame.take(self._starts[:lanes] + k)
+            yield lanes, self._starts[:lanes] + k
 
     def _active(self, many: int) -> list[int]:
         """How many lanes have a k-th sample, for k = 0, 1 ..., as long as those are many."""
@@ -74,11 +77,3 @@ class Lanes:
         starts, lengths = self._starts[:left].tolist(), self._lengths[:left].tolist()
         for lane, (start, length) in enumerate(zip(starts, lengths, strict=True)):
             yield lane, start + done, start + length
-
-    def ranks(self) -> tuple[Frame, Index]:
-        """The samples grouped by point, and how many of their point are before each of them, [n]."""
-        if self._starts is None:
-            return self.frame, np.zeros(len(self.frame), np.intp)
-        starts = np.sort(self._starts)
-        lengths = np.diff(starts, append=len(self.frame))
-        return self.frame, np.arange(len(self.frame)) - np.repeat(starts, lengths)

@@ -111,9 +111,19 @@ def _or_zero(codes: Words | None) -> Words | int:
 class Tolerance:
     """How far a value may move, and how long a point may be silent, before a sample is news."""
 
-    def __init__(self, points: Points, *, absolute: float | None, percent: float | None, silence_ns: int) -> None:
+    def __init__(
+        self,
+        points: Points,
+        *,
+        absolute: float | None,
+        percent: float | None,
+        silence_ns: int,
+        of_value: bool = False,
+    ) -> None:
         self._absolute = 0.0 if absolute is None else float(absolute)
         self._share = None if percent is None else percent / 100
+        self._of_value = of_value
+        """Whether percent always means percent of the value, also where a point has a range."""
         self._facts = Facts(points, 2, self._of_point)
         self.silence_ns = silence_ns
         """0 for no bound."""
@@ -124,7 +134,8 @@ class Tolerance:
             return 0.0, 0.0
         if self._share is None:
             return self._absolute, 0.0
-        span = math.inf if point.limits is None else point.limits[1] - point.limits[0]
+        ranged = point.limits is not None and not self._of_value
+        span = point.limits[1] - point.limits[0] if ranged and point.limits else math.inf
         return (self._share * span, 0.0) if math.isfinite(span) else (0.0, self._share)
 
     def columns(self, frame: Frame) -> New:

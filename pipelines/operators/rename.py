@@ -26,8 +26,8 @@ class RenameConfig(OperatorConfig, frozen=True, kw_only=True):
     The first pattern that takes a point's name gives it the name that stands behind it; a point that none takes keeps
     its own. ``{1}``, ``{2}`` ... are what the wildcards of the glob (or the groups of the regular expression) stood
     for, ``{name}``, ``{device}`` and ``{point}`` the whole name, its first segment and the rest, ``{label.area}`` a
-    label. A point that lacks one of these keeps its name. The other name is a point of its own with the same facts, so other
-    pipelines do not see it.
+    label. A point that lacks one of these keeps its name. The other name is a point of its own with the same facts, so
+    that other pipelines do not see it.
 
     Two points never come out under one name: the first to come has it, the samples of the other keep their name, or are
     dropped if that is taken as well; both are counted as ``name-collision``.
@@ -45,7 +45,7 @@ class RenameConfig(OperatorConfig, frozen=True, kw_only=True):
 
     EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
         {"names": {"*/voltage": "{1}/voltage#u"}},
-        {"regex": {"(m1)/(.*)": "{1}/{2}#raw"}, "names": {"*/state": "{device}#{point}"}},
+        {"regex": {"(m1)/(.*)": "{1}/{2}#raw"}, "names": {"*/state": "{device}/{point}#{1}"}},
     )
 
     names: dict[Glob, str] = msgspec.field(default_factory=dict)

@@ -34,10 +34,19 @@ class Renames:
         points: the directory.
         made: what a point becomes; None for one that stays what it is.
         counts: where collisions are counted.
+        fall_back: whether a sample whose name is taken may go on under its own.
     """
 
-    def __init__(self, points: Points, made: Callable[[Point], Point | None], counts: Counts) -> None:
+    def __init__(
+        self,
+        points: Points,
+        made: Callable[[Point], Point | None],
+        counts: Counts,
+        *,
+        fall_back: bool = True,
+    ) -> None:
         self._points = points
+        self._fall_back = fall_back
         self._made = made
         self._counts = counts
         self._edition = points.edition
@@ -57,7 +66,7 @@ class Renames:
         ids = self.targets(frame.point)
         value = self._translated(frame.point, frame.value) if self._tables else frame.value
         if not self._any_collided:
-            return frame.replace(point=ids, value=value)
+            return Frame(ids, frame.time, value, frame.quality)
         taken = int(np.count_nonzero(self._collided[frame.point]))
         kept = ids >= 0
         refused = len(frame) - int(np.count_nonzero(kept))
@@ -70,11 +79,11 @@ class Renames:
         """The id that each sample gets, [n]; below 0 where it has to be dropped."""
         if self._points.edition != self._edition:
             self._renew()
-        self._grow(len(self._points))
+        if len(self._points) > len(self._target):
+            self._grow(len(self._points))
         found: Ids = self._target[ids]
-        unknown = found == _UNKNOWN
-        if unknown.any():
-            self._learn(ids[unknown])
+        if len(found) and found.min() < 0 and (found == _UNKNOWN).any():
+            self._learn(ids[found == _UNKNOWN])
             found = self._target[ids]
         return found
 
@@ -99,7 +108,7 @@ class Renames:
             self._tabulate(point_id, target)
             return
         self._collided[point_id] = self._any_collided = True
-        free = self._owner.setdefault(point_id, point_id) == point_id
+        free = self._fall_back and self._owner.setdefault(point_id, point_id) == point_id
         self._target[point_id] = point_id if free else _REFUSED
 
     def _make(self, made: Point, origin: int) -> int:

@@ -38,7 +38,6 @@ class SplitConfig(OperatorConfig, frozen=True, kw_only=True):
     Example::
 
         steps:
-          - label: {set: {area: north}, points: "m1/**"}
           - split: {by: area, missing: drop}
     """
 

@@ -107,7 +107,7 @@ def _check(word: str, groups: int, words: tuple[str, ...]) -> None:
             counted = f"only {groups}" if groups else "none"
             raise ValueError(f"{{{word}}} is a * of the glob or a group of the expression, and there are {counted}")
         return
-    if word.startswith(_LABEL) and len(word) > len(_LABEL):
+    if word in words or (word.startswith(_LABEL) and len(word) > len(_LABEL)):
         return
     close = get_close_matches(word, words, n=1)
     hint = f"; did you mean {{{close[0]}}}?" if close else ""

@@ -8,11 +8,14 @@ more are below 2**53).
 
 Sums run strictly in the order of the samples (``np.add.at`` is sequential), so that cutting frames otherwise
 never changes a bit. Where the point has a resolution, whole steps of it are added, which is exact below 2**53
-in any order.
+in any order. What is not a column (bins of sketches and histograms, exact sums) lies in tallies by cell.
+
+"Point" is the number of a row here: the id of a point, or the number of a group of points.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -20,44 +23,75 @@ import numpy.typing as npt
 
 from gateway import quality as q
 from pipelines.base import State, grown
-from pipelines.operators.ddsketch import Sketches
+from pipelines.operators.ddsketch import Bins
+from pipelines.operators.exact_sums import ExactSums
+from pipelines.operators.tally import Tally
+from pipelines.operators.window_columns import LATEST, SPEC, Columns, joined
+from pipelines.operators.window_distinct import Distinct
 
 if TYPE_CHECKING:
     from gateway.frame import Frame, Ids, Index, Mask, Times, Values
     from pipelines.operators.facts import Facts
 
-Columns = dict[str, npt.NDArray[Any]]
-
 SEVERITY_SHIFT: Final = 16
 """``marks`` holds the inputs' quality flags below this bit, and ``1 << severity`` of each from it on."""
 
-_INT64: Final = np.iinfo(np.int64)
+HISTOGRAM_BITS: Final = 12
+ABOVE: Final = (1 << HISTOGRAM_BITS) - 1
+"""The bin of a histogram for values from its last edge on; 0 is for those below the first."""
+TEXT_BITS: Final = 16
+
 _FLAGS: Final = np.uint16(0xFFFF ^ q.VALIDITY)
-# name: (type, what a new cell starts with, the statistics that need it; empty: all of them)
-_COLUMNS: Final[dict[str, tuple[type[np.generic], float, frozenset[str]]]] = {
-    "point": (np.int32, 0, frozenset()),
-    "number": (np.int64, 0, frozenset()),
-    "count": (np.int64, 0, frozenset()),
-    "rejected": (np.int64, 0, frozenset()),
-    "marks": (np.uint32, 0, frozenset()),
-    "step": (np.float64, 0, frozenset({"sum", "mean"})),
-    "sum": (np.float64, 0, frozenset({"sum", "mean"})),
-    "min": (np.float64, np.inf, frozenset({"min"})),
-    "max": (np.float64, -np.inf, frozenset({"max"})),
-    "last": (np.float64, 0, frozenset({"last"})),
-    "last_time": (np.int64, int(_INT64.min), frozenset({"last"})),
-    "first": (np.float64, np.nan, frozenset({"first"})),
-    "first_time": (np.int64, int(_INT64.max), frozenset({"first"})),
-}
+_INVALID_SEVERITY: Final = q.severity(np.array([q.INVALID], np.uint16))[0]
+
+
+@dataclass(frozen=True)
+class Keep:
+    """What cells keep of their samples."""
+
+    columns: list[str]
+    """Names of :data:`~pipelines.operators.window_columns.SPEC`."""
+    bins: Bins | None = None
+    """Of the sketches, if there are any."""
+    edges: Values | None = None
+    """Of the histogram, [bins + 1]."""
+    exact: bool = False
+    """Whether sums are exact; ``squares`` also those of the squares."""
+    squares: bool = False
+    distinct: bool = False
+    durations: bool = False
+
+
+@dataclass(frozen=True)
+class Closed:
+    """What was kept of m windows, ordered by (window number, point)."""
+
+    columns: Columns
+    """Each [m]."""
+    sketch: Tally | None = None
+    histogram: Tally | None = None
+    durations: Tally | None = None
+    exact: Tally | None = None
+    distinct: Distinct | None = None
+    """Each by window, from 0 on."""
+    again: Mask | None = None
+    """Which windows were closed before, [m]; None if none was."""
+
+    def __len__(self) -> int:
+        return len(self.columns["point"])
+
+    def marked(self, again: Mask) -> Closed:
+        """The same, of which some, [m], were closed before."""
+        return replace(self, again=again)
 
 
 class Cells:
-    """The cells of one window operator; ``facts`` column 0 is each point's resolution, 0 for none."""
+    """The cells of one operator; ``facts`` column 0 is each point's resolution, 0 for none."""
 
-    def __init__(self, stats: tuple[str, ...], facts: Facts) -> None:
-        self._names = [name for name, (_, _, of) in _COLUMNS.items() if not of or of & set(stats)]
-        self._facts = facts
-        self._columns: Columns = {name: np.empty(0, _COLUMNS[name][0]) for name in self._names}
+    def __init__(self, keep: Keep, facts: Facts) -> None:
+        self._keep, self._names, self._facts = keep, keep.columns, facts
+        self.names = frozenset(keep.columns)
+        self._columns: Columns = {name: np.empty(0, SPEC[name][0]) for name in self._names}
         self._size = 0
         self._stepped = False
         """Whether any cell adds whole steps of a resolution."""
@@ -65,7 +99,12 @@ class Cells:
         self._keys = np.empty(0, np.complex128)
         self._slots: Index = np.empty(0, np.intp)
         """The cell of each key."""
-        self.sketches = Sketches() if any(stat.startswith("p") for stat in stats) else None
+        self.sketches = None if keep.bins is None else Tally(keep.bins.bits)
+        self.histograms = None if keep.edges is None else Tally(HISTOGRAM_BITS)
+        self.durations = Tally(TEXT_BITS) if keep.durations else None
+        self.exact = ExactSums(squares=keep.squares) if keep.exact else None
+        self.distinct = Distinct() if keep.distinct else None
+        self._counting = bool(self._counters())
         self._reserve(0, 1)
 
     def __len__(self) -> int:
@@ -75,51 +114,114 @@ class Cells:
         """One column of all cells, [cells]; changes with the next samples."""
         return self._columns[name][: self._size]
 
+    def _counters(self) -> dict[str, Tally | Distinct]:
+        exact = None if self.exact is None else self.exact.tally
+        found = {
+            "sketches": self.sketches,
+            "histograms": self.histograms,
+            "durations": self.durations,
+            "exact": exact,
+            "distinct": self.distinct,
+        }
+        return {name: counter for name, counter in found.items() if counter is not None}
+
     def _reserve(self, points: int, cells: int) -> None:
         """Room for points below ``points`` and for ``cells`` cells."""
         self._table = grown(self._table, 2 * points, -1)
         if cells > len(self._columns["point"]):
             for name in self._names:
-                self._columns[name] = grown(self._columns[name], cells, _COLUMNS[name][1])
+                self._columns[name] = grown(self._columns[name], cells, SPEC[name][1])
 
-    def add(self, frame: Frame, numbers: Times) -> None:
-        """Take samples into the windows with these numbers, [n]; makes the cells that are missing."""
-        slots, values, times = self._find(frame.point, numbers), frame.value, frame.time
+    def add(self, frame: Frame, numbers: Times, origin: Ids | None = None) -> None:
+        """Take samples into the windows with these numbers, [n]; makes the cells that are missing.
+
+        Args:
+            frame: its ``point`` is the number of a row.
+            numbers: of the windows.
+            origin: the points that the samples are of, if rows are groups.
+        """
+        slots, values, times = self.slots(frame.point, numbers), frame.value, frame.time
+        if "begin" in self._columns:
+            np.minimum.at(self._columns["begin"], slots, times)
+            np.maximum.at(self._columns["end"], slots, times)
+        origin = frame.point if origin is None else origin
         if frame.quality.any() or np.isnan(values).any():
             usable = self._mark(frame, slots)
-            slots, values, times = slots[usable], values[usable], times[usable]
+            slots, values, times, origin = slots[usable], values[usable], times[usable], origin[usable]
         np.add.at(self._columns["count"], slots, 1)
-        if "sum" in self._columns:
-            self._add_sum(slots, values)
+        if "sum" in self._columns or "pivot" in self._columns:
+            self._add_sums(slots, values)
         if "min" in self._columns:
-            np.minimum.at(self._columns["min"], slots, values)
+            self._add_extreme("min", np.minimum, slots, values, times)
         if "max" in self._columns:
-            np.maximum.at(self._columns["max"], slots, values)
+            self._add_extreme("max", np.maximum, slots, values, times)
         if "last" in self._columns:
             self._add_last(slots, values, times)
         if "first" in self._columns:
             self._add_first(slots, values, times)
-        if self.sketches:
-            self.sketches.add(slots, values)
+        if self._counting:
+            self._count(slots, values, origin)
+
+    def _count(self, slots: Index, values: Values, origin: Ids) -> None:
+        """What lies in tallies."""
+        if self.sketches is not None and self._keep.bins is not None:
+            self.sketches.count(slots, self._keep.bins.of(values))
+        if self.histograms is not None:
+            assert self._keep.edges is not None
+            number = np.searchsorted(self._keep.edges, values, side="right")
+            self.histograms.count(slots, np.where(number == len(self._keep.edges), ABOVE, number))
+        if self.exact is not None:
+            steps, which = np.unique(self._facts.column(0, origin), return_inverse=True)
+            known = np.array([self.exact.step(step) for step in steps.tolist()], np.intp)
+            self.exact.add(slots, values, known[which])
+        if self.distinct is not None:
+            self.distinct.add(slots, values)
 
     def _mark(self, frame: Frame, slots: Index) -> Mask:
         """Remember what is not good; where samples have a usable value, [n]."""
         severity = q.severity(frame.quality).astype(np.uint32)
-        severity[np.isnan(frame.value)] = q.severity(np.array([q.INVALID], np.uint16))[0]
+        severity[np.isnan(frame.value)] = _INVALID_SEVERITY
         usable: Mask = ~q.is_invalid(frame.quality) & ~np.isnan(frame.value)
-        marks = (np.uint32(1) << (severity + SEVERITY_SHIFT)) | (frame.quality & _FLAGS)
-        notable = np.flatnonzero(marks != 1 << SEVERITY_SHIFT)
-        np.bitwise_or.at(self._columns["marks"], slots[notable], marks[notable])
+        self.mark(slots, severity, frame)
         np.add.at(self._columns["rejected"], slots[~usable], 1)
         return usable
 
-    def _add_sum(self, slots: Index, values: Values) -> None:
+    def mark(self, slots: Index, severity: npt.NDArray[np.uint32], frame: Frame) -> None:
+        """Join the flags and severities, [n], of samples to their cells."""
+        marks = (np.uint32(1) << (severity + SEVERITY_SHIFT)) | (frame.quality & _FLAGS)
+        notable = np.flatnonzero(marks != 1 << SEVERITY_SHIFT)
+        np.bitwise_or.at(self._columns["marks"], slots[notable], marks[notable])
+
+    def _add_sums(self, slots: Index, values: Values) -> None:
         with np.errstate(invalid="ignore", over="ignore"):
             if self._stepped:
                 step = self._columns["step"][slots]
                 whole = np.rint(values / np.where(step > 0, step, 1.0))
                 values = np.where(step > 0, whole, values)
-            np.add.at(self._columns["sum"], slots, values)
+            if "sum" in self._columns:
+                np.add.at(self._columns["sum"], slots, values)
+            if "pivot" in self._columns:
+                self._add_squares(slots, values)
+
+    def _add_squares(self, slots: Index, values: Values) -> None:
+        """Sums of what differs from the first value of the window, which keeps them small and so precise."""
+        pivot = self._columns["pivot"]
+        fresh = np.flatnonzero(np.isnan(pivot[slots]))[::-1]
+        pivot[slots[fresh]] = values[fresh]  # of several the last assignment stays: the first sample
+        off = values - pivot[slots]
+        np.add.at(self._columns["off"], slots, off)
+        np.add.at(self._columns["off2"], slots, off * off)
+
+    def _add_extreme(self, name: str, ufunc: np.ufunc, slots: Index, values: Values, times: Times) -> None:
+        extreme, time = self._columns[name], self._columns.get(f"{name}_time")
+        if time is None:
+            ufunc.at(extreme, slots, values)
+            return
+        before = extreme[slots]
+        ufunc.at(extreme, slots, values)
+        time[slots[extreme[slots] != before]] = LATEST
+        here = np.flatnonzero(values == extreme[slots])
+        np.minimum.at(time, slots[here], times[here])
 
     def _add_last(self, slots: Index, values: Values, times: Times) -> None:
         """The newest source time wins; of equal ones the later arrival (the assignment that stays)."""
@@ -136,8 +238,12 @@ class Cells:
         at = np.flatnonzero(older & (times == oldest[slots]))[::-1]
         first[slots[at]] = values[at]
 
-    def _find(self, ids: Ids, numbers: Times) -> Index:
-        """The cell of each sample, [n]."""
+    def raw(self, name: str) -> npt.NDArray[Any]:
+        """One column to scatter into by slots; changes with the next samples."""
+        return self._columns[name]
+
+    def slots(self, ids: Ids, numbers: Times) -> Index:
+        """The cell of each (point, window number), [n]; made when missing."""
         self._reserve(int(ids.max(initial=-1)) + 1, 0)
         entries = 2 * ids.astype(np.intp) + (numbers & 1)
         slots: Index = self._table[entries]
@@ -167,7 +273,7 @@ class Cells:
         start, end = self._size, self._size + len(keys)
         self._reserve(0, end)
         for name in self._names:
-            self._columns[name][start:end] = _COLUMNS[name][1]
+            self._columns[name][start:end] = SPEC[name][1]
         ids = keys.real.astype(np.int32)
         self._columns["point"][start:end] = ids
         self._columns["number"][start:end] = keys.imag.astype(np.int64)
@@ -177,28 +283,32 @@ class Cells:
             self._stepped = self._stepped or bool(steps.any())
         self._size = end
 
-    def pop(self, chosen: Mask, fractions: list[float]) -> tuple[Columns, list[Values]]:
-        """Take cells out.
+    def pop(self, chosen: Mask) -> Closed:
+        """Take cells, [cells], out."""
+        closed = self.look(np.flatnonzero(chosen))
+        self.drop(chosen)
+        return closed
 
-        Args:
-            chosen: which, [cells]; m of them.
-            fractions: which quantiles are wanted.
-
-        Returns:
-            Their columns ordered by (window number, point), each [m], and for each fraction its column, [m].
-        """
-        slots = np.flatnonzero(chosen)
+    def look(self, slots: Index) -> Closed:
+        """What some cells hold."""
         slots = slots[np.lexsort((self._columns["point"][slots], self._columns["number"][slots]))]
-        popped = {name: self._columns[name][slots] for name in self._names}
-        quantiles = self.sketches.quantiles(slots, fractions) if self.sketches else []
-        self._keep(~chosen)
-        return popped, quantiles
+        return self.join(slots, np.arange(len(slots)))
 
-    def _keep(self, kept: Mask) -> None:
-        if self.sketches:
-            self.sketches.renumber(np.where(kept, np.cumsum(kept) - 1, -1))
-        columns = {name: self.column(name)[kept] for name in self._names}
-        self._load(columns)
+    def join(self, slots: Index, rows: Index) -> Closed:
+        """What some cells, [k], hold together in each row, [k]; rows grow and begin at 0, cells in order of time."""
+        names = {"sketches": "sketch", "histograms": "histogram"}
+        found: dict[str, Any] = {
+            names.get(name, name): counter.gathered(slots, rows) for name, counter in self._counters().items()
+        }
+        return Closed(joined({name: self._columns[name] for name in self._names}, slots, rows), **found)
+
+    def drop(self, chosen: Mask) -> None:
+        """Forget cells, [cells]."""
+        kept = ~chosen
+        numbers = np.where(kept, np.cumsum(kept) - 1, -1)
+        for counter in self._counters().values():
+            counter.renumber(numbers)
+        self._load({name: self.column(name)[kept] for name in self._names})
 
     def _load(self, columns: Columns) -> None:
         """Make these columns all there is."""
@@ -214,18 +324,27 @@ class Cells:
         self._table.fill(-1)
         self._table[2 * columns["point"].astype(np.intp) + (columns["number"] & 1)] = np.arange(size)
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of columns, table and keys, in bytes; without what lies in tallies."""
+        own = [*self._columns.values(), self._table, self._keys, self._slots]
+        return sum(array.nbytes for array in own)
+
     def snapshot(self) -> State:
         """All cells."""
         state: State = {"cells": {name: self.column(name).copy() for name in self._names}}
-        if self.sketches:
-            state["sketches"] = self.sketches.snapshot()
-        return state
+        counters = {name: counter.snapshot() for name, counter in self._counters().items()}
+        if self.exact is not None:
+            counters["exact"] = self.exact.snapshot()
+        return state | counters
 
     def restore(self, state: State) -> None:
         """The inverse of :meth:`snapshot`."""
         self._load(state["cells"])
-        if self.sketches:
-            self.sketches.restore(state["sketches"])
+        for name, counter in self._counters().items():
+            counter.restore(state[name])
+        if self.exact is not None:
+            self.exact.restore(state["exact"])
 
 
 def _keys(ids: Ids, numbers: Times) -> npt.NDArray[np.complex128]:

@@ -62,11 +62,15 @@ class PointClocks:
         self._horizon = grown(self._horizon, size, INT64_MAX)
 
     def early(self, ids: Ids, times: Times) -> Mask | None:
-        """Which samples carry a wild date, [n]; None if none does.
+        """Which samples carry a wild date, [n]; None if none does. Makes room for points that are new.
 
         One such sample is an error; a second one in a row means that the device's clock was really set.
         """
-        ahead = times > self._horizon[ids]
+        try:
+            ahead = times > self._horizon[ids]
+        except IndexError:  # a point that was not met before
+            self.grow(int(ids.max()) + 1)
+            ahead = times > self._horizon[ids]
         if not self._any_ahead and not ahead.any():
             return None
         order = by_point(ids)
@@ -109,6 +113,10 @@ class PointClocks:
     def _set_horizon(self) -> None:
         self._horizon = np.minimum(self._watermark, INT64_MAX - MAX_AHEAD_NS) + MAX_AHEAD_NS
         self._horizon[self._watermark == INT64_MIN] = INT64_MAX
+
+    def marks(self, lateness_ns: int) -> Times:
+        """Up to which time each point is complete if samples are at most so late, [points]."""
+        return np.maximum(self._watermark, INT64_MIN + lateness_ns) - lateness_ns
 
     def due(self, ids: Ids, lateness_ns: int, every_ns: int) -> Times:
         """For each id the number of the first window that has to stay open, [n]."""

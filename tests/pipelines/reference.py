@@ -41,8 +41,35 @@ class Scale:
         self.config = config
 
     def process(self, samples):
-        factor, offset = self.config.factor, self.config.offset
+        config = self.config
+        if config.table is not None:
+            return [s if invalid(s[3]) or isnan(s[2]) else self.looked_up(*s) for s in samples]
+        if config.polynomial is not None:
+            return [(p, t, v if invalid(q) or isnan(v) else self.polynomial(v), q) for p, t, v, q in samples]
+        factor, offset = config.factor, config.offset
         return [(p, t, v if invalid(q) or isnan(v) else v * factor + offset, q) for p, t, v, q in samples]
+
+    def polynomial(self, v):
+        result = self.config.polynomial[-1]
+        for coefficient in self.config.polynomial[-2::-1]:
+            result = result * v + coefficient
+        return result
+
+    def looked_up(self, p, t, v, q):
+        table, beyond = self.config.table, self.config.beyond
+        if not table[0][0] <= v <= table[-1][0]:
+            if beyond == "invalid":
+                return p, t, NOT_A_NUMBER, q & ~3 | INVALID | OUT_OF_RANGE
+            q = (q if q & 3 else q | QUESTIONABLE) | OUT_OF_RANGE
+            if beyond == "clamp":
+                return p, t, table[0][1] if v < table[0][0] else table[-1][1], q
+        at = 0
+        while at < len(table) - 2 and v >= table[at + 1][0]:
+            at += 1
+        (x0, y0), (x1, y1) = table[at], table[at + 1]
+        if v == x1:
+            return p, t, y1, q
+        return p, t, y0 if y0 == y1 else y0 + (v - x0) * ((y1 - y0) / (x1 - x0)), q
 
 
 class Limits:
