@@ -25,6 +25,7 @@ ROWS = {
     "modbus-fleet": {"modbus-fleet"},
     "coap": {"coap-observe"},
     "pipeline": {"pipeline-1000", "pipeline-10000"},
+    "window-points": {"window-points"},
     "latency": {"latency-800-50ms", "latency-800-5ms"},
     "memory": {"memory", "memory-derived"},
     "start": {"start", "start-390"},

@@ -73,7 +73,9 @@ class StepBase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def __post_init__(self) -> None:
         found = self._set()
         if not found:
-            raise FieldError((), "a step is one operator with its options, such as limits: {}; onpath plugins lists them")
+            raise FieldError(
+                (), "a step is one operator with its options, such as limits: {}; onpath plugins lists them"
+            )
         if len(found) > 1:
             names = " and ".join(name for name, _ in found)
             raise FieldError((), f"a step is one operator; write {names} as one list item each")

@@ -2,7 +2,8 @@
 
 Runs along with a replay, in columns and with bounded memory. A sample is judged once it is settled what was kept
 around it. Where the times of a point go back, its samples are not judged until one is kept again, and are counted: a
-receiver that sorts by time sees another series than the step did.
+receiver that sorts by time sees another series than the step did. Of several samples of a point for one time the last
+one is judged, if they come in one chunk; else each.
 """
 
 from __future__ import annotations

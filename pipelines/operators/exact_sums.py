@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 WIDTH: Final = 26
 """Bits of a slice."""
+_UNIT: Final = 2.0**WIDTH
 _OFFSET: Final = 1 << 7
 """Slice 0 in a bin; slices lie between -85 and 80."""
 INFINITE: Final = 100
@@ -89,13 +90,17 @@ class ExactSums:
             number = np.where(values[odd] > 0, INFINITE, -INFINITE)
             self.tally.count(windows[odd], family[odd] | (number + _OFFSET))
             windows, values, family = windows[finite], values[finite], family[finite]
-        number = (np.frexp(values)[1] - 1) // WIDTH
-        for _ in range(3):
-            whole = np.trunc(np.ldexp(values, -WIDTH * number))
-            some = np.flatnonzero(whole)
-            self.tally.count(windows[some], family[some] | (number[some] + _OFFSET), whole[some].astype(np.int64))
-            values = values - np.ldexp(whole, WIDTH * number)
-            number = number - 1
+        number = (np.frexp(values)[1].astype(np.int64) - 1) // WIDTH
+        first = np.ldexp(values, -WIDTH * number)  # below 2**26, and so is what the next two are cut from
+        high = np.trunc(first)
+        second = (first - high) * _UNIT
+        middle = np.trunc(second)
+        low = (second - middle) * _UNIT
+        whole = np.concatenate([high, middle, low])
+        key = family | (number + _OFFSET)
+        some = np.flatnonzero(whole)
+        windows, keys = np.concatenate([windows] * 3), np.concatenate([key, key - 1, key - 2])
+        self.tally.count(windows[some], keys[some], whole[some].astype(np.int64))
 
     def add_slices(self, windows: Index, one: Slice, values: Values) -> None:
         """Add what another node has added up, [n]: the values of one slice."""

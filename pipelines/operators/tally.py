@@ -124,7 +124,7 @@ def _summed(keys: Keys, counts: Keys) -> tuple[Keys, Keys]:
     """One count for each key, sorted."""
     if not len(keys):
         return _EMPTY, _EMPTY
-    order = np.argsort(keys, kind="stable")
+    order = np.argsort(keys)  # not stable: whole numbers add up in any order
     ordered = keys[order]
     starts = group_starts(ordered)
     return ordered[starts], np.add.reduceat(counts[order], starts)

@@ -171,11 +171,17 @@ class Cells:
             number = np.searchsorted(self._keep.edges, values, side="right")
             self.histograms.count(slots, np.where(number == len(self._keep.edges), ABOVE, number))
         if self.exact is not None:
-            steps, which = np.unique(self._facts.column(0, origin), return_inverse=True)
-            known = np.array([self.exact.step(step) for step in steps.tolist()], np.intp)
-            self.exact.add(slots, values, known[which])
+            self.exact.add(slots, values, self._steps(self.exact, origin))
         if self.distinct is not None:
             self.distinct.add(slots, values)
+
+    def _steps(self, exact: ExactSums, origin: Ids) -> Index:
+        """The number of the step that each point's sums are in, [n]."""
+        size = self._facts.column(0, origin)
+        if not size.any():
+            return np.zeros(len(origin), np.intp)
+        steps, which = np.unique(size, return_inverse=True)
+        return np.array([exact.step(step) for step in steps.tolist()], np.intp)[which]
 
     def _mark(self, frame: Frame, slots: Index) -> Mask:
         """Remember what is not good; where samples have a usable value, [n]."""

@@ -161,7 +161,7 @@ def partials(names: Names, wanted: Wanted, closed: Closed, end: Times) -> Frame:
     def column(name: str, facts: dict[str, Any], where: Mask) -> None:
         rows = np.flatnonzero(where)
         if name in columns and len(rows):
-            give(rows, f"#{name}", facts, columns[name][rows].astype(np.float64))
+            give(rows, f"#{name}", facts, columns[name][rows] + 0.0)  # no -0.0, which depends on the order
 
     column("count", COUNT, np.ones(len(closed), np.bool_))
     column("rejected", COUNT, columns["rejected"] > 0)

@@ -231,7 +231,8 @@ def _plain(stat: str, columns: Columns) -> Values:
         return value
     if stat in {"min_time", "max_time"}:
         return columns[stat] / SECOND_NS
-    return columns[stat].astype(np.float64)
+    value = columns[stat].astype(np.float64)
+    return value + 0.0 if stat in {"min", "max"} else value  # no -0.0, which depends on the order of the samples
 
 
 def histogram(wanted: Wanted, tally: Tally, windows: int) -> Iterator[tuple[int, Index, Values]]:

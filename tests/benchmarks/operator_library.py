@@ -13,7 +13,14 @@ from typing import Any
 from tests.benchmarks.operators import TICK_EVERY, Data, Step, configured, directory
 from tests.benchmarks.rows import Bench, Row
 
-MODULES = ("reference_shape", "reference_judge", "reference_reduce", "reference_window", "reference_power", "reference_ahead")
+MODULES = (
+    "reference_shape",
+    "reference_judge",
+    "reference_reduce",
+    "reference_window",
+    "reference_power",
+    "reference_ahead",
+)
 BARS = {100: 1.5, 1_000: 4.0, 10_000: 8.0}
 """Times faster than plain Python, by samples a frame."""
 PLAIN_S = 0.4

@@ -31,6 +31,7 @@ from tests.benchmarks import (
     operators,
     simulate,
     store,
+    windows,
 )
 from tests.benchmarks.rows import FULL, QUICK, Bench, Row, Sizes
 
@@ -50,6 +51,7 @@ GROUPS: dict[str, Callable[[Bench], Awaitable[list[Row]]]] = {
     "coap": coap.rows,
     "pipeline": operators.pipeline,
     "operators": operators.each,
+    "window-points": windows.rows,
     "latency": latency.rows,
     "memory": footprint.memory,
     "start": footprint.start,

@@ -7,26 +7,12 @@ from __future__ import annotations
 
 import math
 import re
-from bisect import bisect_right
-from fractions import Fraction
 from math import isnan
 
 from gateway.point import Kind
 from pipelines.operators.window_calendar import windows_of
-from tests.pipelines.reference import (
-    DAY_NS,
-    HISTORICAL,
-    INACCURATE,
-    INVALID,
-    MAX_INT,
-    MIN_INT,
-    NO_VALID,
-    NOT_A_NUMBER,
-    QUESTIONABLE,
-    invalid,
-)
-
-S = 1_000_000_000
+from tests.pipelines.reference import DAY_NS, MAX_INT, MIN_INT, invalid
+from tests.pipelines.reference_results import Results, S
 
 
 class Clocks:
@@ -71,7 +57,7 @@ class Cell:
         self.integral, self.covered, self.states = 0.0, 0, {}
 
 
-class Window:
+class Window(Results):
     def __init__(self, config, points):
         self.config, self.points = config, points
         pane = config.slide or config.every
@@ -81,6 +67,7 @@ class Window:
         self.ordered = config.ordered
         self.late_rule = str(config.late)
         self.names, self.cells = {}, {}
+        self.last = (0, 0, 0)
         self.reasons, self.dropped = {}, {}
         self.reset()
 
@@ -91,7 +78,13 @@ class Window:
     # calendar
 
     def number(self, t):
-        return t // self.utc if self.utc else int(self.windows.number(np_int(t))[0])
+        if self.utc:
+            return t // self.utc
+        start, end, number = self.last
+        if not start <= t < end:
+            number = int(self.windows.number(np_int(t))[0])
+            self.last = self.start(number), self.end(number), number
+        return number
 
     def start(self, number):
         return max(number * self.utc, MIN_INT) if self.utc else int(self.windows.start(np_int(number))[0])
@@ -196,7 +189,7 @@ class Window:
                 cell.told = len(cell.samples)
                 if not self.config.runs:
                     self.closed[row] = max(self.closed.get(row, MIN_INT), number + 1)
-                out += self.results(row, number, number, [cell], again)
+                out += self.results(row, number, number, [cell], again=again)
             if self.late_rule == "correction":
                 keep = self.number(self.clocks.mark(row, self.config.lateness.ns + self.config.corrections.ns))
                 if everything or number < keep:
@@ -295,96 +288,6 @@ class Window:
             return texts[int(value)]
         return f"{value + 0.0:.9g}"
 
-    # results
-
-    def results(self, row, first, last, cells, again=False):
-        samples = [sample for cell in cells for sample in cell.samples]
-        if self.config.runs:
-            times = [t for _, t, _, _ in samples]
-            begin, end = min(times), max(times)
-        else:
-            begin, end = self.start(first), self.end(last)
-        length = self.utc * self.panes if self.utc and not self.config.runs else end - begin
-        good = [(t, v, p) for p, t, v, quality in samples if not isnan(v) and not invalid(quality)]
-        flags = HISTORICAL if again else 0
-        worst = 0
-        for _, _, v, quality in samples:
-            flags |= quality & ~3
-            worst = max(worst, 2 if isnan(v) or invalid(quality) else 1 if quality & 3 else 0)
-        word = flags | (QUESTIONABLE if worst else 0) | (INACCURATE if len(good) < len(samples) else 0)
-        out = []
-        for stat in self.config.stats:
-            for suffix, value, always in self.statistic(stat, good, samples, cells, length, worst):
-                name, quality = f"{row}#{suffix}", word
-                if value is None:
-                    value, quality = NO_VALID, flags | INVALID
-                elif isnan(value) and not always:
-                    value, quality = NOT_A_NUMBER, flags | INVALID
-                out.append((name, end, value, quality))
-        return out
-
-    def statistic(self, stat, good, samples, cells, length, worst):
-        if stat == "count":
-            return [(stat, float(len(good)), True)]
-        if stat == "validity":
-            return [(stat, float(worst), True)]
-        if stat == "distinct":
-            return [(stat, float(len({v for _, v, _ in good})), True)]
-        if stat == "coverage":
-            return [(stat, self.coverage(good, samples, cells, length), True)]
-        if stat == "histogram":
-            return histogram([v for _, v, _ in good], self.config.edges)
-        if stat == "duration":
-            spans = {}
-            for cell in cells:
-                for text, ns in cell.states.items():
-                    spans[text] = spans.get(text, 0) + ns
-            return [(f"duration.{text}", spans[text] / S, True) for text in sorted(spans)]
-        if stat == "wmean":
-            covered = sum(cell.covered for cell in cells)
-            return [(stat, sum(cell.integral for cell in cells) / (covered / S) if covered else None, False)]
-        return [(stat, self.number_of(stat, good) if good else None, False)]
-
-    def coverage(self, good, samples, cells, length):
-        if self.config.expect is not None:
-            return min(1.0, len(good) * (self.config.expect.ns / length))
-        if self.config.over is None and {"wmean", "duration"} & set(self.config.stats):
-            return min(1.0, sum(cell.covered for cell in cells) / max(length, 1))
-        return len(good) / max(len(samples), 1)
-
-    def number_of(self, stat, good):
-        values = [v for _, v, _ in good]
-        if stat in {"min", "max"}:
-            return min(values) if stat == "min" else max(values)
-        if stat == "range":
-            return max(values) - min(values)
-        if stat == "min_time":
-            low = min(values)
-            return float(min(t for t, v, _ in good if v == low)) / S
-        if stat == "max_time":
-            high = max(values)
-            return float(min(t for t, v, _ in good if v == high)) / S
-        if stat == "first":
-            return min(good, key=lambda one: one[0])[1]
-        if stat == "last":
-            return max(reversed(good), key=lambda one: one[0])[1]
-        if stat.startswith("p"):  # exact; the operator is within its relative error
-            return sorted(values)[math.floor(float(stat[1:]) / 100 * (len(values) - 1))]
-        return self.moment(stat, good)
-
-    def moment(self, stat, good):
-        values = [v for _, v, _ in good]
-        if any(math.isinf(v) for v in values):
-            return sum(values) if stat in {"sum", "mean"} else math.nan
-        steps = [self.points.point(p).resolution for _, _, p in good]
-        exact = [Fraction(v) if not r else round(v / r) * Fraction(r) for v, r in zip(values, steps, strict=True)]
-        total = sum(exact)
-        if stat in {"sum", "mean"}:
-            return overflowing(total) / (len(good) if stat == "mean" else 1)
-        mean = total / len(exact)
-        squared = overflowing(sum((x - mean) ** 2 for x in exact) / len(exact))
-        return squared if stat == "variance" else math.sqrt(squared)
-
 
 class Merge:
     """Adds partial results up by name and time; all in one go at the end of time."""
@@ -430,38 +333,27 @@ class Merge:
         return out
 
     def results(self, cell):
-        count = cell["count"]
-        total = sum(v * 2.0 ** (26 * slice_of(stat)) for stat, v in cell.items() if stat.startswith("sum."))
+        count = cell.get("count", 0.0)
+        slices = [v * unit_of(stat) for stat, v in cell.items() if stat.startswith("sum.")]
+        total = sum(slices) if slices else math.nan
         for stat in self.config.stats:
-            if stat in {"count", "min", "max"}:
-                yield stat, cell.get(stat, math.nan)
-            elif stat in {"sum", "mean"}:
-                yield stat, total if stat == "sum" else total / count
+            if stat == "count":
+                yield stat, count
+            elif not count:
+                yield stat, math.nan
+            else:
+                yield stat, {"sum": total, "mean": total / count}.get(stat, cell.get(stat, math.nan))
 
 
-def slice_of(stat):
-    return int(stat.partition(".")[2].partition("@")[0])
+def unit_of(stat):
+    number, _, step = stat.partition(".")[2].partition("@")
+    return 2.0 ** (26 * int(number)) * float(step or 1)
 
 
 def np_int(number):
     import numpy as np
 
     return np.array([number], np.int64)
-
-
-def overflowing(exact):
-    try:
-        return float(exact)
-    except OverflowError:
-        return math.copysign(math.inf, exact)
-
-
-def histogram(values, edges):
-    counts = [0] * (len(edges) + 1)
-    for value in values:
-        counts[bisect_right(edges, value)] += 1
-    names = ["hist.below", *(f"hist.{at}" for at in range(len(edges) - 1)), "hist.above"]
-    return [(name, float(count), True) for name, count in zip(names, counts, strict=True)]
 
 
 def group_of(point, over, name, base=None):

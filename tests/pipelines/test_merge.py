@@ -19,7 +19,9 @@ from gateway.frame import EMPTY, Frame
 from gateway.merge import merged
 from gateway.point import Merge, Point
 from pipelines.operators.window_partials import share_of
+from tests.pipelines import reference_aggregate
 from tests.pipelines.scripts import START_NS, S, operator, plain
+from tests.pipelines.test_operators import config_of
 
 STATS = ["count", "sum", "mean", "min", "max", "range", "variance", "stddev", "histogram", "p5", "p95", "coverage"]
 BINS = {"bins": [-100, 0, 1, 230, 1e6]}
@@ -208,7 +210,9 @@ def columns_of(frame):
 
 def without_infinities(results):
     """A minimum of -0.0 and 0.0 may be either."""
-    return {key: (struct.pack("<d", struct.unpack("<d", value)[0] + 0.0), word) for key, (value, word) in results.items()}
+    return {
+        key: (struct.pack("<d", struct.unpack("<d", value)[0] + 0.0), word) for key, (value, word) in results.items()
+    }
 
 
 def test_names_alone_are_enough():
@@ -256,6 +260,37 @@ def test_sources_of_other_names_make_groups(over, name, expected):
         f"{base}#count": count for base, count in expected.items()
     }
     assert all(not sample[0].name.startswith("gw0") or over == "label area" for part in passed for sample in part)
+
+
+@settings(max_examples=60, deadline=None)
+@given(samples=SAMPLES, many=st.integers(1, 3), lag=st.integers(0, 3))
+def test_merging_gives_what_the_reference_gives(samples, many, lag):
+    options = {
+        "stats": ["count", "sum", "mean", "min", "max"],
+        "over": "device",
+        "name": "{device}/x",
+        "lateness": "90s",
+    }
+    node = Node("merge", options, knows=())
+    plain_one = reference_aggregate.Merge(config_of("merge", options), node.points)
+    tame = [sample for sample in samples if abs(sample[2]) < 1e20]
+    parts = [one for at in range(many) for one in partial(tame[at::many], stats=["mean", "min", "max"], bins=None)]
+    found, expected, now = [], [], T0
+    for at in range(0, len(parts) + 8, 8):
+        rows = [(node.points.add(p), *rest) for p, *rest in parts[at : at + 8]]
+        node.give(parts[at : at + 8])
+        assert plain_one.process(rows) == []
+        now += lag * 40 * S
+        found += node.told(node.step.tick(now))
+        expected += plain_one.tick(now)
+    assert len(found) == len(expected)
+    for (p, time, value, _), (name, end, wanted, _) in zip(in_order(found), sorted(expected, key=by_time), strict=True):
+        assert (p.name, time) == (name, end)
+        assert value == pytest.approx(wanted, rel=1e-12, abs=1e-6, nan_ok=True)
+
+
+def by_time(result):
+    return result[1], result[0].partition("#")[0]
 
 
 def ticked(node, seconds):
@@ -310,7 +345,9 @@ def test_an_invalid_partial_result_makes_the_result_questionable():
 
 def test_other_points_pass_and_odd_times_are_dropped():
     node = Node("merge", {}, knows=())
-    strangers = [(name, T0, 1.0, 0) for name in ("m1/power", "m1/power#mean", "#count", "a#sum.x", "a#sum.0@0", "a#b#min")]
+    strangers = [
+        (name, T0, 1.0, 0) for name in ("m1/power", "m1/power#mean", "#count", "a#sum.x", "a#sum.0@0", "a#b#min")
+    ]
     assert [p.name for p, *_ in node.give(strangers)] == [name for name, *_ in strangers]
     assert node.give([("m1/power#count", T0 + 1, 1.0, 0)]) == []
     assert node.step.counts.reasons == {"no-window": 1}
@@ -324,7 +361,11 @@ def test_sketches_of_another_error_are_taken_over():
     assert value == pytest.approx(1.1**24, rel=0.0211)
 
 
-@given(st.one_of(st.text(max_size=30), st.from_regex(r"a#(sum|sumsq|bin|hist)\.-?[0-9]{1,4}(@[0-9.e+-]{1,8})?", fullmatch=True)))
+@given(
+    st.one_of(
+        st.text(max_size=30), st.from_regex(r"a#(sum|sumsq|bin|hist)\.-?[0-9]{1,4}(@[0-9.e+-]{1,8})?", fullmatch=True)
+    )
+)
 def test_any_name_is_a_share_or_none(name):
     share = share_of(name)
     if share is not None:

@@ -62,20 +62,20 @@ def expected_of(options, script):
     return found, plain
 
 
+TOLERANCES = {
+    "sum": (1e-11, 1e-9), "mean": (1e-11, 1e-9), "wmean": (1e-11, 1e-9), "variance": (1e-11, 1e-11),
+    "stddev": (1e-11, 1e-5),
+}  # fmt: skip
+
+
 def same(stat, value, wanted, options):
+    """Equal, but for what is rounded (relative, absolute) and for quantiles."""
     if math.isnan(wanted) or math.isnan(value):
         return struct.pack("<d", value) == struct.pack("<d", wanted)
-    if stat.startswith("p") and stat[1:].isdigit():
+    if stat[:1] == "p" and stat[1:].isdigit():
         return abs(value - wanted) <= options.get("relative_error", 0.01) * abs(wanted) * (1 + 1e-9) + 1e-12
-    if stat == "distinct" or stat.startswith("duration") or stat in {"count", "coverage", "validity", "min_time"}:
-        return value == wanted
-    if stat in {"sum", "mean", "wmean"}:
-        return value == pytest.approx(wanted, rel=1e-11, abs=1e-9)
-    if stat == "variance":
-        return value == pytest.approx(wanted, rel=1e-11, abs=1e-11)
-    if stat == "stddev":
-        return value == pytest.approx(wanted, rel=1e-11, abs=1e-5)
-    return value == wanted
+    relative, absolute = TOLERANCES.get(stat, (0, 0))
+    return value == pytest.approx(wanted, rel=relative, abs=absolute)
 
 
 def compare(options, script):

@@ -211,7 +211,9 @@ def test_groups(over, name, expected):
     used = [*range(6), *([labelled] if over.startswith("label") else [])]
     passed = run.process([(p, T0 + p, 1.0, 0) for p in used])
     out = run._count(0, run.operator.clock_stepped, 0)
-    assert {points.name(p).removesuffix("#count"): v for p, v in zip(out.point.tolist(), out.value, strict=True)} == expected
+    assert {
+        points.name(p).removesuffix("#count"): v for p, v in zip(out.point.tolist(), out.value, strict=True)
+    } == expected
     assert len(passed) == len(used) - sum(expected.values())
 
 

@@ -16,7 +16,7 @@ from gateway.trial.errors import Errors, width_of
 from gateway.trial.series import MOST, Pictured, reconstructed
 from gateway.trial.watch import Watched
 from pipelines.bounds import Bound
-from pipelines.reconstruct import RECONSTRUCTION, error, reconstruct
+from pipelines.reconstruct import RECONSTRUCTION, reconstruct
 from tests.pipelines.scripts import operator
 
 S = 1_000_000_000
@@ -46,7 +46,9 @@ def judged(kind, options, moves, cuts, gathered, points=None):
     times = np.cumsum([gap for _, gap, _ in moves]) * S
     came = Frame.of([point for point, _, _ in moves], times, [value for _, _, value in moves])
     outs = []
-    places = [0, *sorted(cut % (len(came) + 1) for cut in cuts), len(came)]
+    # Samples of one time come together: of such, apart from each other, each is judged and not only the last
+    apart = [at for at in range(1, len(came)) if came.time[at] != came.time[at - 1]] or [len(came)]
+    places = [0, *sorted(apart[cut % len(apart)] for cut in cuts), len(came)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(errors, "GATHERED", gathered)
         for start, end in itertools.pairwise(places):
@@ -68,7 +70,7 @@ def test_they_are_those_of_the_definition(kind, moves, cuts, gathered):
             assert name not in rows
             continue
         last = np.append(mine.time[1:] != mine.time[:-1], True)
-        plain = error(RECONSTRUCTION[kind], (mine.time, mine.value), (sent.time, sent.value))[last]
+        plain = np.abs(reconstruct(RECONSTRUCTION[kind], sent.time, sent.value, mine.time) - mine.value)[last]
         row = rows[name]
         assert (row["in"], row["kept"]) == (len(mine), len(sent))
         assert row["largest_error"] == pytest.approx(plain.max(), abs=1e-12)
