@@ -80,7 +80,7 @@ class Slack:
 
     def around(self, ids: Ids, value: Values) -> Values | float:
         """Half the width of the gate at each sample, [n], or one for all; a share of what is not finite is 0."""
-        self._facts.column(0, ids[:0])  # meets new points
+        self._facts.meet(ids)
         if not self._mixed:
             return (self._absolute or 0.0) * SHRINK
         fixed = self._facts.column(0, ids)

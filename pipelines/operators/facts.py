@@ -28,16 +28,23 @@ class Facts:
 
     def column(self, number: int, ids: Ids) -> Values:
         """One of the numbers for each sample, [n]."""
-        if self._points.edition != self._edition:
-            self._known, self._edition = 0, self._points.edition
+        self._check_edition()
         try:
-            return self._known_column(number)[ids]
+            return self._columns[number][: self._known][ids]
         except IndexError:  # a point that was not met before; derived points, of which there are many, never may be
             self._extend(int(ids.max()) + 1)
-            return self._known_column(number)[ids]
+            return self._columns[number][: self._known][ids]
 
-    def _known_column(self, number: int) -> Values:
-        return self._columns[number][: self._known]
+    def meet(self, ids: Ids) -> None:
+        """Compute the numbers of points that are new, which may tell something about all of them."""
+        self._check_edition()
+        size = int(ids.max(initial=-1)) + 1
+        if size > self._known:
+            self._extend(size)
+
+    def _check_edition(self) -> None:
+        if self._points.edition != self._edition:
+            self._known, self._edition = 0, self._points.edition
 
     def _extend(self, size: int) -> None:
         self._columns = [grown(column, size) for column in self._columns]

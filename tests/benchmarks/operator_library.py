@@ -17,7 +17,7 @@ MODULES = (
     "reference_shape",
     "reference_judge",
     "reference_reduce",
-    "reference_window",
+    "reference_aggregate",
     "reference_power",
     "reference_ahead",
 )

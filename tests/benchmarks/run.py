@@ -28,6 +28,7 @@ from tests.benchmarks import (
     modbus_isolation,
     modbus_reads,
     mqtt,
+    operator_library,
     operators,
     simulate,
     store,
@@ -51,6 +52,7 @@ GROUPS: dict[str, Callable[[Bench], Awaitable[list[Row]]]] = {
     "coap": coap.rows,
     "pipeline": operators.pipeline,
     "operators": operators.each,
+    "operator-library": operator_library.rows,
     "window-points": windows.rows,
     "latency": latency.rows,
     "memory": footprint.memory,
@@ -59,7 +61,7 @@ GROUPS: dict[str, Callable[[Bench], Awaitable[list[Row]]]] = {
     "store": store.rows,
     "codec": codec.rows,
 }
-QUICK_LEAVES_OUT = {"mqtt-adapter", "mqtt-wide", "operators"}
+QUICK_LEAVES_OUT = {"mqtt-adapter", "mqtt-wide", "operators", "operator-library"}
 NEEDS_MOSQUITTO = {"mqtt-mosquitto", "mqtt-window-mosquitto"}
 
 
