@@ -266,6 +266,7 @@ class Aligner:
         # One sortable number for (slot, time): exact, because times go by their rank among those at hand
         key = slots * np.int64(len(ranks) + 1) + rank
         order = np.argsort(key, kind="stable")
+        order = order[np.append(key[order][1:] != key[order][:-1], True)]  # the later of two for one time counts
         finder = Finder(key[order], slots[order], samples.take(order), len(ranks) + 1)
         value = np.empty((len(at_group), self.width))
         quality = np.empty((len(at_group), self.width), np.uint16)
