@@ -118,6 +118,7 @@ async def test_ctrl_c_ends_it_in_order_with_a_summary(start, tmp_path):
     assert left_behind(tmp_path) == []
 
 
+@pytest.mark.alone  # the second one has to come while the first still takes its course
 async def test_a_second_ctrl_c_ends_it_at_once_and_still_cleans_up(start, tmp_path):
     process = await start()
     await asyncio.wait_for(process.stdout.readline(), 30)
