@@ -35,6 +35,7 @@ def joined(*words):
 
 
 def sealed(name, t, v, word):
+    v = v if v != 0.0 else 0.0
     if isnan(v):
         v = v if reason(v) else NOT_A_NUMBER
         word = worse(word, INVALID)

@@ -44,7 +44,11 @@ def usable(value: Values, quality: Qualities) -> Mask:
 
 
 def sealed(ids: Ids, time: Times, value: Values, quality: Qualities) -> Frame:
-    """Results as samples: a NaN gets a reason, unless it has one, and is invalid."""
+    """Results as samples: a NaN gets a reason, unless it has one, and is invalid; a zero has no sign.
+
+    The sign of a sum that is zero depends on what else was added up in the same call, such as other points.
+    """
+    value = np.where(value == 0.0, 0.0, value)
     nan = np.isnan(value)
     if nan.any():
         nameless = nan & (q.reason_codes(value) == 0)
