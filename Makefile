@@ -23,7 +23,7 @@ demo: install
 
 # Side by side, for most tests wait for sockets; those that judge timing run after the others, one by one
 test: install
-	PYTHONDEVMODE=1 $(BIN)/python -m pytest -q -n 4 -m "not alone" $(ARGS)
+	PYTHONDEVMODE=1 $(BIN)/python -m pytest -q -n 3 -m "not alone" $(ARGS)
 	PYTHONDEVMODE=1 $(BIN)/python -m pytest -q -m alone $(ARGS) || [ $$? = 5 ]
 
 check: install

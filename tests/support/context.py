@@ -118,7 +118,7 @@ class RecordingContext:
         )
         return [(t, v, q) for p, t, v, q in rows if p == point]
 
-    async def until(self, condition, timeout_s: float = 10.0) -> None:
+    async def until(self, condition, timeout_s: float = 30.0) -> None:
         """Wait until ``condition()`` holds; checked whenever something happens, and every 10 ms."""
         async with asyncio.timeout(timeout_s):
             while not condition():

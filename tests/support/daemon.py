@@ -30,7 +30,7 @@ class Daemon:
         """The configuration; gateway and state are added."""
         self.config.write_text(f"gateway: g1\nstate: {self.state}\n" + textwrap.dedent(config))
 
-    async def start(self, timeout_s: float = 15.0) -> None:
+    async def start(self, timeout_s: float = 40.0) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(  # noqa: ASYNC220 - starting takes no time worth a thread
                 [sys.executable, "-m", "gateway.cli.main", "run", "-c", str(self.config)],
@@ -53,7 +53,7 @@ class Daemon:
     async def status(self) -> dict:
         return (await ask(self.state, "status"))["status"]
 
-    async def until(self, condition, timeout_s: float = 15.0) -> dict:
+    async def until(self, condition, timeout_s: float = 40.0) -> dict:
         """Wait until ``condition(status)`` holds; that status."""
         status = {}
         try:

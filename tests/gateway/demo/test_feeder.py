@@ -23,7 +23,7 @@ class Feeder:
         await self.process.stdin.drain()
 
     async def answer(self):
-        return json.loads(await asyncio.wait_for(self.process.stdout.readline(), 10))
+        return json.loads(await asyncio.wait_for(self.process.stdout.readline(), 30))
 
     def acknowledged(self):
         return [(device, int(seq)) for device, seq in map(str.split, self.log.read_text().splitlines())]
@@ -45,7 +45,7 @@ async def feeder(tmp_path, broker):
         stdout=asyncio.subprocess.PIPE,
     )
     try:
-        ports = json.loads(await asyncio.wait_for(process.stdout.readline(), 10))
+        ports = json.loads(await asyncio.wait_for(process.stdout.readline(), 30))
         yield Feeder(process, ports, log)
     finally:
         process.stdin.close()
@@ -58,7 +58,7 @@ def floats(registers):
 
 async def until(condition):
     """Ask until it holds."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while True:
             if await condition():
                 return
@@ -153,7 +153,7 @@ async def test_nothing_is_published_before_the_order(feeder):
 async def test_it_ends_when_its_input_ends(feeder):
     await feeder.say("go")
     feeder.process.stdin.close()
-    assert await asyncio.wait_for(feeder.process.wait(), 5) == 0
+    assert await asyncio.wait_for(feeder.process.wait(), 30) == 0
 
 
 async def test_a_lost_broker_ends_it_with_an_error(feeder, broker):
@@ -164,4 +164,4 @@ async def test_a_lost_broker_ends_it_with_an_error(feeder, broker):
 
     await until(published)
     await broker.stop()
-    assert await asyncio.wait_for(feeder.process.wait(), 5) != 0
+    assert await asyncio.wait_for(feeder.process.wait(), 30) != 0
