@@ -78,7 +78,8 @@ class Daemon:
         try:
             async with self._engine(state) as intake:
                 self._share(intake, state)
-                self.config = self._joining.configured(loaded)
+                self.config = await self._joining.configured(loaded)
+                self._joining.follow(loaded)
                 await self._serve(state)
         finally:
             lock.release()
@@ -272,9 +273,11 @@ class Daemon:
         async with self._reload_lock:
             notify.reloading()
             try:
-                fresh = self._joining.configured(await asyncio.to_thread(self._load))
+                loaded = await asyncio.to_thread(self._load)
+                fresh = await self._joining.configured(loaded)
                 changes = compare(self.config, fresh)
                 await self._apply(fresh, changes)
+                self._joining.follow(loaded)
             except ConfigError as error:
                 self._reloads["failed"] += 1
                 log.error("reload refused, nothing was changed:\n%s", error)  # noqa: TRY400  problems, not a traceback

@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 OWNER: Final = " discovery"
 """Under this name the store keeps what has joined; no adapter can have it."""
 KEY: Final = "joined"
+SHOWN: Final = 10
+"""Names in the line that tells who has joined."""
 COLLECT_S: Final = 0.5
 """How long the first finding waits for others, so that a hundred devices are one change and not a hundred."""
 
@@ -31,20 +33,25 @@ class Joining:
         self._clock = clock
         self._apply = apply
         self.findings = Findings(intake.memory.get((OWNER, KEY)))
+        self._known = set(self.findings.joined)
+        """Keys of what had joined when that was last told."""
         self._loaded: Loaded | None = None
         self._news = asyncio.Event()
 
-    def configured(self, loaded: Loaded) -> GatewayConfig:
+    async def configured(self, loaded: Loaded) -> GatewayConfig:
         """What was read, with all that has joined; what no longer fits is given up, with a line for each."""
-        self._loaded = loaded
         additions = {key: finding.config for key, finding in self.findings.joined.items()}
-        config, refused = extended(loaded, additions)
+        config, refused = await asyncio.to_thread(extended, loaded, additions)
         for key in refused:
             log.warning("discovery: %s no longer fits the configuration and is left out", key)
         if refused:
             self.findings.leave(refused)
             self._remember()
         return config
+
+    def follow(self, loaded: Loaded) -> None:
+        """This is in effect now: what is found from here on is added to it."""
+        self._loaded = loaded
 
     def found(self, adapter: str, finding: Finding) -> None:
         """An adapter has found something."""
@@ -84,11 +91,13 @@ class Joining:
 
     async def _join(self) -> None:
         assert self._loaded is not None
-        before = set(self.findings.joined)
-        config = await asyncio.to_thread(self.configured, self._loaded)
+        config = await self.configured(self._loaded)
         await self._apply(config)
         self._remember()
-        log.info("discovery: %d devices have joined", len(before & set(self.findings.joined)))
+        fresh = self.findings.joined.keys() - self._known
+        self._known |= fresh
+        if fresh:
+            log.info("discovery: %d devices have joined: %s", len(fresh), ", ".join(sorted(fresh)[:SHOWN]))
 
     def _remember(self) -> None:
         self._intake.remember(OWNER, KEY, self.findings.encoded())

@@ -82,7 +82,8 @@ async def test_trusted_kinds_join_and_stay_over_a_restart(tmp_path, bus):
         assert await asyncio.to_thread(running.stop) == 0
         await running.start()
         await running.until(lambda s: "inv-5-2" in devices(s), 30)
-        assert "discovery: 1 devices have joined" in running.log.read_text()
+        log = running.log.read_text()
+        assert log.count("discovery: 1 devices have joined: sunspec") == 1, "told when it joins, not at each start"
 
 
 async def test_the_bound_holds(tmp_path, bus):
@@ -120,6 +121,20 @@ async def test_what_was_written_to_the_file_needs_no_memory_any_more(tmp_path, b
         answer = await ask(running.state, "reload")
         assert answer["ok"], answer
         assert answer["reload"]["adapters"]["changed"] == ["bus"]
+
+
+async def test_a_reload_that_is_refused_is_not_what_devices_join(tmp_path, bus):
+    async with daemon(tmp_path, config(bus, tmp_path)) as running:
+        await found(running, 2)
+        good = running.config.read_text()
+        running.config.write_text(good.replace("gateway: g1", "gateway: other"))
+        assert not (await ask(running.state, "reload"))["ok"]
+        joined = await asyncio.to_thread(
+            onpath, "discover", "-c", running.config, "--state", running.state, "--join", "inv-5-2"
+        )
+        assert joined.returncode == 0, joined.stderr
+        status = await running.until(lambda s: "inv-5-2" in devices(s), 30)
+        assert status["gateway"] == "g1"
 
 
 async def test_targets_are_looked_at_without_a_gateway(bus):
