@@ -22,6 +22,9 @@ from gateway.uplinks.base import Uplink, UplinkStats
 from gateway.uplinks.config import UplinkConfig
 from gateway.uplinks.feed import Feed
 
+CANCEL_AGAIN_S = 3.0
+"""How long a plug-in may take to end in order before it is cancelled once more."""
+
 
 @dataclass(frozen=True)
 class Shared:
@@ -234,6 +237,7 @@ class UplinkLink:
 
 
 async def _cancel(task: asyncio.Task[None] | None) -> None:
-    if task is not None:
+    """Cancel until it has ended: ``asyncio.wait_for`` of Python 3.11 loses a cancellation that meets an answer."""
+    while task is not None and not task.done():
         task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await asyncio.wait((task,), timeout=CANCEL_AGAIN_S)

@@ -75,7 +75,10 @@ class Devices:
                 group.create_task(self._send(index, host, port), name=device_name(index)) for index in range(self._n)
             ]
             background = group.create_task(self._measure(), name="measure")
-            await asyncio.wait(senders, return_when=asyncio.ALL_COMPLETED)
+            try:
+                await asyncio.wait(senders, return_when=asyncio.ALL_COMPLETED)
+            finally:
+                self.stop()  # wait_for of Python 3.11, inside aiomqtt, loses a cancellation that meets an answer
             background.cancel()
 
     def stop(self) -> None:

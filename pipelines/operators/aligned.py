@@ -4,8 +4,8 @@ What joins points (an expression, the sum of phases, a line's loss) names its in
 has a ``*``, what it stands for is the *group*: ``*/p`` and ``*/q`` make a row for each device; a pattern without
 one, beside others that have it, is shared by all groups. Samples wait here until the group's watermark (the newest
 source time of any of its points, and while all are silent the gateway's clock; see
-:mod:`pipelines.operators.window_clock`) has passed by ``lateness``; then rows come out, in the order of time within
-each group. Samples that come later than that are late.
+:mod:`pipelines.operators.aggregate.window_clock`) has passed by ``lateness``; then rows come out, in the order of
+time within each group. Samples that come later than that are late.
 
 Three ways to make rows:
 
@@ -30,9 +30,9 @@ import numpy.typing as npt
 from gateway import quality as q
 from gateway.frame import EMPTY, Frame, Ids, Index, Mask, Qualities, Times, Values, concat
 from pipelines.base import State, grown
+from pipelines.operators.aggregate.window_clock import INT64_MAX, INT64_MIN, PointClocks
 from pipelines.operators.aligned_finder import Finder
 from pipelines.operators.aligned_finder import pattern_of as _pattern
-from pipelines.operators.window_clock import INT64_MAX, INT64_MIN, PointClocks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

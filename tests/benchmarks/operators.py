@@ -19,7 +19,7 @@ from gateway.directory import Directory
 from gateway.frame import Frame
 from gateway.point import Point
 from gateway.units import decode_quantity
-from pipelines.operators.news import MANY_LANES
+from pipelines.operators.reduce.news import MANY_LANES
 from pipelines.registry import OPERATORS
 from tests.benchmarks.rows import Bench, Row
 from tests.pipelines import reference

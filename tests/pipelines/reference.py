@@ -13,7 +13,7 @@ from math import isnan
 from gateway.point import Kind, compile_glob
 from gateway.quality import HISTORICAL, Reason, no_value
 from pipelines.bounds import bound_of
-from pipelines.operators.limits import Action
+from pipelines.operators.judge.limits import Action
 
 INVALID, QUESTIONABLE, OUT_OF_RANGE, INACCURATE = 1, 3, 1 << 3, 1 << 9
 DAY_NS = 86_400_000_000_000

@@ -10,7 +10,7 @@ import re
 from math import isnan
 
 from gateway.point import Kind
-from pipelines.operators.window_calendar import windows_of
+from pipelines.operators.aggregate.window_calendar import windows_of
 from tests.pipelines.reference import DAY_NS, MAX_INT, MIN_INT, invalid
 from tests.pipelines.reference_results import Results, S
 

@@ -9,8 +9,8 @@ import math
 from types import SimpleNamespace
 
 from gateway.point import Kind
-from pipelines.operators.forecast import told
-from pipelines.operators.limits import Action
+from pipelines.operators.ahead.forecast import told
+from pipelines.operators.judge.limits import Action
 from tests.pipelines.reference import Window
 
 QUESTIONABLE, OLD_DATA, INCONSISTENT = 3, 1 << 7, 1 << 8

@@ -1,4 +1,4 @@
-"""Formulas with the floats of Python itself: the oracle of :mod:`pipelines.operators.formula`."""
+"""Formulas with the floats of Python itself: the oracle of :mod:`pipelines.operators.shape.formula`."""
 
 from __future__ import annotations
 

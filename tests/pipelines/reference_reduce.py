@@ -11,7 +11,7 @@ from math import isnan
 from gateway.point import Kind
 from gateway.quality import HISTORICAL
 from pipelines.bounds import bound_of
-from pipelines.operators.deadband import DeadbandConfig
+from pipelines.operators.reduce.deadband import DeadbandConfig
 from tests.pipelines import reference
 from tests.pipelines.reference_lines import PiecewiseLinear, SwingingDoor
 

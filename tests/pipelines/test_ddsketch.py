@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.operators.ddsketch import ACCURACY, LARGEST, SMALLEST, Bins, quantiles
-from pipelines.operators.tally import Tally
+from pipelines.operators.aggregate.ddsketch import ACCURACY, LARGEST, SMALLEST, Bins, quantiles
+from pipelines.operators.reduce.tally import Tally
 
 SIZES = st.floats(SMALLEST, LARGEST)
 NUMBERS = st.one_of(SIZES, SIZES.map(lambda x: -x), st.just(0.0), st.floats(-100, 100))

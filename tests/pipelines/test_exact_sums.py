@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.operators import double_double as dd
-from pipelines.operators.exact_sums import INFINITE, ExactSums, Slice, variance
+from pipelines.operators.aggregate import double_double as dd
+from pipelines.operators.aggregate.exact_sums import INFINITE, ExactSums, Slice, variance
 
 ANY = st.floats(allow_nan=False, allow_infinity=False)
 SOME = st.one_of(st.floats(-1e6, 1e6), st.sampled_from([0.1, 2.0**-23 * (1 + 2.0**-50), 1e16, -1e16, 5e-324, 1e300]))

@@ -13,7 +13,7 @@ from gateway import quality as q
 from gateway.errors import FieldError
 from gateway.frame import concat
 from gateway.units import Duration
-from pipelines.operators.forecast import ForecastConfig, told
+from pipelines.operators.ahead.forecast import ForecastConfig, told
 from tests.pipelines.reference_ahead import Forecast
 from tests.pipelines.scripts import NUMBERS, START_NS, TAME, WILD, Run, S, directory, scripts
 from tests.pipelines.test_operators import config_of

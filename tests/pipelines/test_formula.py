@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.operators.formula import FUNCTIONS, MAX_LENGTH, MAX_OPERATIONS, FormulaError, parse
+from pipelines.operators.shape.formula import FUNCTIONS, MAX_LENGTH, MAX_OPERATIONS, FormulaError, parse
 from tests.pipelines.reference_formula import valued
 from tests.support.malformed import inputs
 

@@ -19,7 +19,7 @@ from gateway.directory import Directory
 from gateway.errors import FieldError
 from gateway.frame import Frame
 from gateway.point import Point
-from pipelines.operators.infer_model import Model, ModelError, Window
+from pipelines.operators.ahead.infer_model import Model, ModelError, Window
 from tests.pipelines.models import SHIPPED, mean4, model
 from tests.pipelines.scripts import Run, S
 from tests.pipelines.test_operators import config_of

@@ -13,7 +13,7 @@ from gateway import quality as q
 from gateway.errors import FieldError
 from gateway.point import Kind, Point
 from gateway.units import decode_quantity
-from pipelines.operators.hampel import network
+from pipelines.operators.judge.hampel import network
 from pipelines.registry import OPERATORS
 from tests.pipelines.scripts import MAX_INT, START_NS, Run, S, directory
 

@@ -18,7 +18,7 @@ from gateway.errors import FieldError
 from gateway.frame import EMPTY, Frame
 from gateway.merge import merged
 from gateway.point import Merge, Point
-from pipelines.operators.window_partials import share_of
+from pipelines.operators.aggregate.window_partials import share_of
 from tests.pipelines import reference_aggregate
 from tests.pipelines.scripts import START_NS, S, operator, plain
 from tests.pipelines.test_operators import config_of

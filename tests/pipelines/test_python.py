@@ -20,9 +20,9 @@ from gateway.errors import FieldError
 from gateway.frame import Frame
 from gateway.units import decode_quantity
 from pipelines.examples import clip
-from pipelines.operators.python import PythonConfig
-from pipelines.operators.python_pipe import HEADER, MAGIC, Pipe, PipeError
-from pipelines.operators.python_worker import packed, unpacked
+from pipelines.operators.own.python import PythonConfig
+from pipelines.operators.own.python_pipe import HEADER, MAGIC, Pipe, PipeError
+from pipelines.operators.own.python_worker import packed, unpacked
 from tests.pipelines.scripts import START_NS, Run, S, directory, rows
 from tests.support import malformed
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from gateway import quality as q
 from gateway.errors import FieldError
-from pipelines.operators.anomaly import MAX_SCORE, AnomalyConfig
-from pipelines.operators.change_point import ChangePointConfig
+from pipelines.operators.ahead.anomaly import MAX_SCORE, AnomalyConfig
+from pipelines.operators.ahead.change_point import ChangePointConfig
 from pipelines.registry import OPERATORS
 from tests.pipelines import reference_ahead
 from tests.pipelines.scripts import TAME, WILD, Run, S, directory, rows, scripts

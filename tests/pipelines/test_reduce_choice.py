@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.operators import rate_limit
+from pipelines.operators.reduce import rate_limit
 from tests.pipelines.reducing import OFTEN, agree, by_point
 from tests.pipelines.scripts import NEAR, NUMBERS, START_NS, TAME, Run, S, scripts
 

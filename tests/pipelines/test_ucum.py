@@ -12,9 +12,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.operators import ucum
-from pipelines.operators.convert import word
-from pipelines.operators.ucum import UnitError, conversion, parse
+from pipelines.operators.shape import ucum
+from pipelines.operators.shape.convert import word
+from pipelines.operators.shape.ucum import UnitError, conversion, parse
 from tests.support.malformed import inputs
 
 PROFILES = Path(__file__).parents[2] / "adapters" / "modbus" / "profiles"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gateway import quality as q
 from gateway.frame import concat
 from gateway.point import Merge, Point
-from pipelines.operators.window import WindowConfig
+from pipelines.operators.aggregate.window import WindowConfig
 from tests.pipelines.scripts import DAY, MAX_INT, TAME, WILD, Run, S, rows, scripts
 from tests.pipelines.test_operators import bits, run_reference
 

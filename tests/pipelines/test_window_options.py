@@ -12,8 +12,8 @@ from gateway import quality as q
 from gateway.errors import FieldError
 from gateway.frame import Frame
 from gateway.point import Kind, Merge, Point
-from pipelines.operators.limits import LimitsConfig
-from pipelines.operators.window import WindowConfig
+from pipelines.operators.aggregate.window import WindowConfig
+from pipelines.operators.judge.limits import LimitsConfig
 from tests.pipelines.reference_aggregate import BENCH
 from tests.pipelines.scripts import Run, S, directory, operator, plain
 from tests.pipelines.test_window import T0, feed, told, window

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.frame import Frame, by_point
-from pipelines.operators.window_calendar import LocalWindows, transitions
+from pipelines.operators.aggregate.window_calendar import LocalWindows, transitions
 from tests.pipelines.scripts import Run, S
 
 STATS = ["count", "sum", "mean", "min", "max", "variance", "stddev", "first", "last", "range", "min_time", "max_time"]

@@ -15,9 +15,9 @@ from gateway.point import Point
 from gateway.units import Duration
 from pipelines.base import Operator, State, StateClass
 from pipelines.operators.aligned import Aligner, Mode, worst_of
-from pipelines.operators.joining import named, stars
 from pipelines.operators.power.ordered import PowerConfig
 from pipelines.operators.power.results import sealed, usable
+from pipelines.operators.shape.joining import named, stars
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -13,13 +13,13 @@ from gateway.frame import EMPTY, Frame, concat
 from gateway.point import Merge, Point
 from gateway.units import Duration
 from pipelines.base import Globs, Operator, Selector, State, StateClass
+from pipelines.operators.aggregate.window_clock import INT64_MAX, INT64_MIN, PointClocks
 from pipelines.operators.facts import Facts
 from pipelines.operators.power.joined import check_names
 from pipelines.operators.power.ordered import PowerConfig
 from pipelines.operators.power.quantities import watt_hours, watts
 from pipelines.operators.power.results import FARTHEST_NS, columns_of, frame_of, sealed, usable
 from pipelines.operators.power.sorter import in_order
-from pipelines.operators.window_clock import INT64_MAX, INT64_MIN, PointClocks
 
 if TYPE_CHECKING:
     from gateway.frame import Mask

@@ -1,7 +1,7 @@
 """Units of power and energy: how they convert, and texts such as ``60kW``. Pure.
 
-Units are read as UCUM has them (:mod:`pipelines.operators.ucum`). What UCUM lacks or writes otherwise and everybody
-uses is understood too: ``var`` and ``VA`` count like W, and ``kWh`` is ``kW.h``.
+Units are read as UCUM has them (:mod:`pipelines.operators.shape.ucum`). What UCUM lacks or writes otherwise and
+everybody uses is understood too: ``var`` and ``VA`` count like W, and ``kWh`` is ``kW.h``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from functools import lru_cache
 from typing import Final
 
-from pipelines.operators.ucum import UnitError, parse
+from pipelines.operators.shape.ucum import UnitError, parse
 
 _TEXT: Final = re.compile(r"\s*(\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)\s*([A-Za-z.]+)\s*\Z")
 _SPELLED: Final = re.compile(r"([mkMG]?)(?:var|VAr|VA|V\.A|W)(\.?h)?")

@@ -2,8 +2,8 @@
 
 Power operators look at what lies between two samples of a point, so order matters. Samples wait here until the
 watermark of their point (the newest source time, and while it is silent the gateway's clock; see
-:mod:`pipelines.operators.window_clock`) has passed them by ``lateness``. What comes later is late. Of several samples
-of a point for one time the last to come counts.
+:mod:`pipelines.operators.aggregate.window_clock`) has passed them by ``lateness``. What comes later is late. Of
+several samples of a point for one time the last to come counts.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 
 from gateway.frame import EMPTY, Frame, concat
 from pipelines.base import State, grown
+from pipelines.operators.aggregate.window_clock import INT64_MIN, PointClocks
 from pipelines.operators.power.results import FARTHEST_NS, columns_of, frame_of
-from pipelines.operators.window_clock import INT64_MIN, PointClocks
 
 if TYPE_CHECKING:
     from gateway.frame import Times

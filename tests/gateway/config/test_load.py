@@ -16,8 +16,8 @@ from gateway.config.load import MAX_FILE
 from gateway.config.model import host_name
 from gateway.errors import ConfigError
 from gateway.uplinks.config import MqttUplinkConfig
-from pipelines.operators.deadband import DeadbandConfig
-from pipelines.operators.window import WindowConfig
+from pipelines.operators.aggregate.window import WindowConfig
+from pipelines.operators.reduce.deadband import DeadbandConfig
 
 CASES = Path(__file__).parents[2] / "cases" / "config"
 METER = "{type: modbus, url: 'tcp://h', devices: {%s: {points: {v: {at: coil:0}}}}}"

@@ -95,7 +95,7 @@ def test_an_unusable_one_is_named(acme, value, group, message):
 
 def test_a_name_of_an_operator_is_taken_once(acme):
     (problem,) = discover([acme("limits", "acme_onpath:Clip", OPERATOR_GROUP)]).problems
-    assert problem.message == 'the name "limits" is taken by pipelines.operators.limits'
+    assert problem.message == 'the name "limits" is taken by pipelines.operators.judge.limits'
 
 
 def test_loading_refuses_while_one_is_broken(acme, tmp_path, monkeypatch):

@@ -1,0 +1,1 @@
+"""Windows, their statistics, and the merging of partial results."""

@@ -1,0 +1,1 @@
+"""Operators that look ahead: forecasts, anomalies, changes, models of the user."""

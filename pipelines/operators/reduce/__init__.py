@@ -1,0 +1,1 @@
+"""Operators that let fewer samples through, most of them within a stated error."""

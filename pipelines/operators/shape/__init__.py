@@ -1,0 +1,1 @@
+"""Operators that give samples another shape: units, names, formulas, selections."""
