@@ -109,6 +109,8 @@ class Intake:
         self._blocked = False
         self._lock = asyncio.Lock()
         self._last_commit = self._last_run = self._last_checkpoint = asyncio.get_running_loop().time()
+        self._ticked = 0.0
+        """Loop time of the newest tick."""
         self._failed = False
         self._behind = False
         """Whether the journal holds what the pipelines have not processed."""
@@ -123,6 +125,8 @@ class Intake:
         while not self._room.is_set():
             await self._room.wait()
         group = self._group
+        if not group.segments:
+            self._wake(group)
         group.add(frame)
         if tokens is not None:
             group.tokens.append((adapter, tokens))
@@ -132,6 +136,13 @@ class Intake:
                 self._room.clear()
         self._news.set()
         return group
+
+    def _wake(self, group: OpenGroup) -> None:
+        """After a time without ticks, say what time it is before the first sample: else it would seem early."""
+        now = asyncio.get_running_loop().time()
+        if now - self._ticked > 2 * TICK_S:
+            group.add(Tick(self._clock.stream_ns()))
+            self._ticked = now
 
     def delivered(self, uplink: str, seq: int) -> None:
         """The other side has a row: it leaves the spool with one of the next commits."""
@@ -209,6 +220,7 @@ class Intake:
                 self._group.add(Step(step))
             if self.engine.graph.queued or self._group.samples or step:
                 self._group.add(Tick(self._clock.stream_ns()))
+                self._ticked = asyncio.get_running_loop().time()
                 self._news.set()
             elif self._overdue():
                 self._news.set()

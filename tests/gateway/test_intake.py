@@ -78,7 +78,22 @@ async def test_a_receipt_is_durable_when_it_says_so(tmp_path):
         receipt = await intake.emit(one())
         position = await asyncio.wait_for(receipt.durable(), 5)
         rows = await intake.on_store(lambda: list(intake.engine.store.journal.read(position - 1)))
-        assert rows[0][1] == [one()]
+        assert rows[0][1][-1] == one()
+
+
+async def test_the_first_sample_after_a_quiet_time_comes_behind_a_tick(tmp_path):
+    """Without it, windows compare the sample with the time at which the gateway fell silent, and drop it as early."""
+    async with running(tmp_path) as (intake, _, _):
+        at = intake.engine.store.journal.last
+        for quiet_s in (0, 0.7):
+            await asyncio.sleep(quiet_s)
+            await (await intake.emit(one())).durable()
+        await (await intake.emit(one())).durable()
+        rows = await intake.on_store(lambda: list(intake.engine.store.journal.read(at)))
+    kinds = [type(segment) for _, segments in rows for segment in segments]
+    first, second = (place for place, kind in enumerate(kinds) if kind is Tick and kinds[place + 1 :][:1] == [Frame])
+    assert first == 0
+    assert second > 1
 
 
 async def test_frames_of_one_group_share_a_commit(tmp_path):
