@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := gateway adapters pipelines tests
 
-.PHONY: install demo test check bench interop format lock clean
+.PHONY: install demo test check bench torture interop format lock clean
 
 install: $(VENV)/installed
 
@@ -38,6 +38,11 @@ format: install
 
 bench: install
 	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+# What it must survive, at SCALE=smoke|change|nightly|release; a report in torture.md
+SCALE ?= smoke
+torture: install
+	$(BIN)/python -m tests.torture --scale $(SCALE) $(ARGS)
 
 # Peers that nobody here wrote; installs them (Debian packages as root or by sudo, npm packages locally)
 interop: install

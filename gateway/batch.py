@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from gateway.frame import Frame
+
+Link: TypeAlias = tuple[int, int]
+"""The number of a chain, which is the rows of one uplink and pipeline, and the seq of the row before in it; 0 if there
+was none. A receiver that has every row which another one names has them all."""
 
 
 class RowKind(enum.IntEnum):
@@ -24,6 +28,10 @@ class Loss:
     last_ns: int
     count: int
     reason: str
+    first_seq: int | None = None
+    """The rows that went with them, of one uplink and pipeline, lie from this seq ..."""
+    last_seq: int | None = None
+    """... to this one; None where none had a number yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +50,8 @@ class Batch:
     """Error bounds in force, one for each step that trades error for bytes; plain JSON types."""
     epoch: int = 0
     """Which life of the state folder numbered it; a folder begun anew has another one."""
+    chain: Link | None = None
+    """What proves that nothing is missing; None for a row that was written before there were chains."""
 
 
 def record_id(gateway: str, epoch: int, seq: int) -> str:

@@ -53,6 +53,8 @@ async def serving(folder: Path, verbs: Mapping[str, Verb]) -> AsyncIterator[None
             with contextlib.suppress(OSError, ValueError):
                 while line := await reader.readline():
                     await _serve(line, verbs, reader, writer)
+        except asyncio.CancelledError:
+            pass  # the daemon stops; Python 3.11 would ask the cancelled task for its exception, and log that
         finally:
             writer.close()  # also after a defect in a verb: who asked may not wait for ever
 

@@ -21,6 +21,7 @@ from gateway.embedded import BrokerLink
 from gateway.engine import Committed, Engine
 from gateway.errors import ConfigError, OnpathError, StoreError
 from gateway.frame import Frame
+from gateway.history import History
 from gateway.intake import Intake
 from gateway.joining import Joining
 from gateway.latest import LatestValues
@@ -29,8 +30,9 @@ from gateway.liveness import CHECK_S, Liveness, stale_samples
 from gateway.logs import set_up
 from gateway.rejected import RejectedRing
 from gateway.reload import Changes, compare
+from gateway.store.opening import with_store
 from gateway.store.segments import Rebound, Segment
-from gateway.store.store import StateLock, Store, with_store
+from gateway.store.store import StateLock, Store
 from gateway.tapping import Taps
 from gateway.watchdog import Watchdog
 from pipelines.bounds import Bound
@@ -60,6 +62,7 @@ class Daemon:
         self._shared: Shared
         self._joining: Joining
         self._taps: Taps
+        self._history: History
         self._broker: BrokerLink | None = None
         self._reloads = {"done": 0, "failed": 0}
         self._began = asyncio.get_running_loop().time()
@@ -100,6 +103,9 @@ class Daemon:
             rejected=rejected,
             found=self._joining.found,
         )
+        intake.spare(lambda: all(uplink.stats.link == "up" for uplink in self.uplinks.values()))
+        intake.held = lambda: {name: uplink.feed.held() for name, uplink in self.uplinks.items()}
+        self._history = History(state, intake, self.clock, self._shared.latest)
 
     def _load(self) -> Loaded:
         loaded = load_checked(self._path, self._env)
@@ -116,15 +122,16 @@ class Daemon:
             try:
                 yield Intake(engine, executor, self.clock, self.config.store, self._committed, self._reopened)
             finally:
-                await loop.run_in_executor(executor, engine.store.close)
+                await loop.run_in_executor(executor, engine.shut)
 
     def _open_engine(self, state: Path) -> Engine:
         now_ns = self.clock.now_ns()
+        self.clock.trust = self.config.clock
 
         def begin(store: Store) -> Engine:
             directory = Directory(self.config.max_points)
             store.load_directory(directory)
-            engine = Engine(store, directory, self.config.pipelines)
+            engine = Engine(store, directory, self.config.pipelines, self.config.queues)
             engine.recover(now_ns)
             return engine
 
@@ -153,6 +160,8 @@ class Daemon:
                 asyncio.create_task(Watchdog(self.intake).run(), name="watchdog"),
                 asyncio.create_task(self._watch_devices(), name="liveness"),
                 asyncio.create_task(self._joining.run(), name="discovery"),
+                asyncio.create_task(self._history.run(), name="history"),
+                asyncio.create_task(self._history.fill(), name="latest values"),
             ]
             log.info("onpath %s runs as %s", __version__, self.config.gateway)
             notify.notify("READY=1", f"STATUS={len(self.adapters)} adapters, {len(self.uplinks)} uplinks")
@@ -173,6 +182,7 @@ class Daemon:
             "findings": self._joining.findings_verb,
             "accept": self._joining.accept_verb,
             "tap": self._taps.tap_verb,
+            "history": self._history.history_verb,
             "bound": self._bound_verb,
         }
 
@@ -233,12 +243,8 @@ class Daemon:
         for frame in (*frames, *made):
             self._shared.latest.take(frame)
         self._taps.offer(frames, made)
-        for name, through in committed.given_up.items():
-            if name in self.uplinks:
-                self.uplinks[name].feed.forget(through)
-        for name, batches in committed.batches.items():
-            if name in self.uplinks:
-                self.uplinks[name].feed.offer(batches)
+        for uplink in self.uplinks.values():
+            uplink.heard(committed)
 
     def _reopened(self) -> None:
         newest = self.intake.engine.store.spool.newest
@@ -300,8 +306,10 @@ class Daemon:
         await asyncio.gather(*(self.adapters.pop(name).stop() for name in stop))
         await asyncio.gather(*(self.uplinks.pop(name).stop() for name in changes.uplinks.stop))
         self.config = fresh
+        self.clock.trust = fresh.clock
         set_up(fresh.log)
         self.directory.limit = fresh.max_points
+        await self.intake.on_store(self.intake.engine.bound, fresh.queues)
         for name in changes.uplinks.start:
             self._start_uplink(name, fresh.uplinks[name])
         try:
@@ -325,7 +333,7 @@ class Daemon:
 
     async def status(self) -> dict[str, Any]:
         """Everything the daemon counts, as plain JSON types."""
-        engine = await self.intake.on_store(self.intake.engine.status)
+        engine = await self.intake.status()
         now = self.clock.now_ns()
         spools = engine["store"].pop("spool")
         return {
@@ -333,23 +341,31 @@ class Daemon:
             "version": __version__,
             "pid": os.getpid(),
             "uptime_s": round(asyncio.get_running_loop().time() - self._began, 3),
-            "clock": {"steps": self.clock.steps, "last_step_ns": self.clock.last_step_ns},
+            "clock": self.clock.status(),
             "points": len(self.directory),
             "adapters": {name: adapter.stats.as_dict() for name, adapter in self.adapters.items()},
             "pipelines": engine["pipelines"],
             "broker": self._broker.status() if self._broker is not None else None,
             "findings": len(self._joining.findings.rows()),
             "uplinks": {
-                name: uplink.stats.as_dict() | {"spool": _spool(spools.get(name), now)}
+                name: uplink.status() | {"spool": _spool(spools.get(name), now)}
                 for name, uplink in self.uplinks.items()
             },
-            "store": engine["store"] | {"lost_samples": self.intake.lost_samples, "commits": self.intake.commits},
+            "store": engine["store"],
             "reloads": self._reloads,
         }
 
 
 def _spool(found: dict[str, Any] | None, now_ns: int) -> dict[str, Any]:
     if not found:
-        return {"rows": 0, "bytes": 0, "samples": 0, "oldest_s": 0.0, "lost": 0}
-    oldest = found.pop("oldest_ns")
-    return found | {"oldest_s": max(0.0, round((now_ns - oldest) / 1e9, 3)) if oldest else 0.0}
+        nothing: dict[str, Any] = {"kept_bytes": 0, "lost": 0, "thinned": 0, "pipelines": {}}
+        return {"rows": 0, "bytes": 0, "samples": 0, "oldest_s": 0.0} | nothing
+    pipelines = {name: _aged(row, now_ns) for name, row in found["pipelines"].items()}
+    return _aged(found, now_ns) | {"pipelines": pipelines}
+
+
+def _aged(found: dict[str, Any], now_ns: int) -> dict[str, Any]:
+    """With ``oldest_s`` for ``oldest_ns``."""
+    oldest = found["oldest_ns"]
+    age_s = max(0.0, round((now_ns - oldest) / 1e9, 3)) if oldest else 0.0
+    return {name: value for name, value in found.items() if name != "oldest_ns"} | {"oldest_s": age_s}

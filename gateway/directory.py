@@ -178,3 +178,12 @@ class _Row(msgspec.Struct, frozen=True):
 
 
 _ROW = msgspec.msgpack.Decoder(_Row)
+
+
+def readable(encoded: bytes) -> bool:
+    """Whether this is a row as :meth:`Directory.changes` gives it."""
+    try:
+        _ROW.decode(encoded)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return True

@@ -8,23 +8,23 @@ journal: output up to ``processed`` is thrown away, because it is in the spool; 
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import apsw
-
 from adapters.base import Tokens
-from gateway.batch import Batch
+from gateway.batch import Batch, Loss
 from gateway.config.model import PipelineConfig
 from gateway.directory import Directory
+from gateway.errors import StoreError
 from gateway.frame import Frame, concat, grouped
 from gateway.graph import Graph, Outputs
-from gateway.store.config import SpoolFull
+from gateway.missed import Missed
+from gateway.store.config import Queue
+from gateway.store.opening import with_store
 from gateway.store.segments import Rebound, Segment, Step, Tick
-from gateway.store.store import Memory, Store, with_store
+from gateway.store.store import Memory, Store
 from gateway.store.tokens import RecentTokens
 
 log = logging.getLogger(__name__)
@@ -41,9 +41,19 @@ class Group:
     """(adapter, tokens) of the wire messages behind the segments."""
     learned: Memory = field(default_factory=dict)
     """What adapters want to be kept."""
+    refused: Sequence[tuple[str, int, str]] = ()
+    """(uplink, seq, reason) that the other side will never take."""
+    repeats: Sequence[tuple[str, int]] = ()
+    """(uplink, seq): what is kept behind it is to wait again."""
+    held: Mapping[str, Collection[int]] = field(default_factory=dict)
+    """Rows that feeds have in their hands, by uplink; see :attr:`Spool.held`."""
     run: bool = True
     """Whether the pipelines run now, on all that is journaled."""
+    durable: bool = True
+    """Whether it must be on disk at the end; else with a later commit."""
     checkpoint: bool = False
+    aged: bool = True
+    """Whether the clock may be believed, so that something is too old by it."""
 
 
 @dataclass
@@ -53,17 +63,33 @@ class Committed:
     position: int
     batches: dict[str, list[Batch]] = field(default_factory=dict)
     """New spool rows by uplink, in order."""
-    given_up: dict[str, int] = field(default_factory=dict)
-    """Newest seq by uplink that the bound on the spool has let go."""
+    given_up: dict[str, list[int]] = field(default_factory=dict)
+    """Seqs by uplink that the bound on the spool has let go."""
+    delivered: Sequence[tuple[str, int]] = ()
+    """(uplink, seq) that do not wait any more."""
+    repeats: Sequence[tuple[str, int]] = ()
+    """(uplink, seq): what was kept behind it waits again."""
     blocked: bool = False
     """An uplink under the rule ``block`` is full: take no more in."""
+    synced: bool = True
+    """It is on disk, and all before it."""
+    pressed: bool = False
+    """Something is nearly full that is to be thinned: say with the next commit what is held."""
 
 
 class Engine:
     """The state of all pipelines over an open store."""
 
-    def __init__(self, store: Store, directory: Directory, pipelines: Mapping[str, PipelineConfig]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        directory: Directory,
+        pipelines: Mapping[str, PipelineConfig],
+        queues: Mapping[str, Queue] | None = None,
+    ) -> None:
         self.store = store
+        self._queues = dict(queues or {})
+        self._attach(directory)
         self.directory = directory
         self.graph = Graph(pipelines, directory)
         self._wanted = pipelines
@@ -71,10 +97,22 @@ class Engine:
         self._waiting: list[Segment] = []
         """Journaled and not yet processed."""
         self.replayed = 0
+        self.attempted = 0
+        """Journal position that the newest commit with segments was given, whether it succeeded or not."""
         self.recent = RecentTokens(store.tokens.read())
         self.memory = store.read_memory()
 
-    def recover(self, now_ns: int) -> None:
+    def _attach(self, directory: Directory) -> None:
+        """Tell the spool what only the configuration and the directory know."""
+        self.store.spool.points = directory
+        self.store.spool.queues = self._queues
+
+    def bound(self, queues: Mapping[str, Queue]) -> None:
+        """Use other bounds of the uplinks' queues from the next commit on."""
+        self._queues = dict(queues)
+        self.store.spool.queues = self._queues
+
+    def recover(self, now_ns: int, missed: Missed | None = None) -> None:
         """Bring the pipelines to where the store says they were, and spool what was not spooled yet."""
         known = self.graph.restore(self.store.read_checkpoint())
         kept: Outputs = []
@@ -91,10 +129,29 @@ class Engine:
             kept = self._process(self._waiting)
             self._waiting = []
         with self.store.transaction():
+            if self.store.leap() and missed is None:  # else it is known how much there was
+                self._tell_loss(Loss(now_ns, now_ns, 0, "flash-window"))
             self._spool(kept, now_ns)
+            self._tell(missed, now_ns)
+            self.store.spool.write_gauges()
             self.store.mark_processed(self.store.journal.last, self.store.stream_ns)
             self.store.write_directory(self.directory)
             self.store.write_checkpoint(self.graph.snapshot())
+
+    def _tell(self, missed: Missed | None, now_ns: int) -> None:
+        """Have it told upstream what was lost before it came to the pipelines, by each that would have had it."""
+        losses = [Loss(d.first_ns, d.last_ns, d.samples, "journal-damaged") for d in self.store.journal.take_damages()]
+        if self.store.salvaged and self.store.salvaged.untold:
+            losses.append(Loss(now_ns, now_ns, 0, "store-damaged"))  # nobody can say how much
+        for loss in losses:
+            self._tell_loss(loss)
+        for pipeline, uplink in self.graph.ways:
+            for loss in missed.of(self.graph.selected(pipeline)) if missed else ():
+                self.store.spool.lose(uplink, pipeline, loss)
+
+    def _tell_loss(self, loss: Loss) -> None:
+        for pipeline, uplink in self.graph.ways:
+            self.store.spool.lose(uplink, pipeline, loss)
 
     def _renew(self, known: Mapping[str, set[str]]) -> None:
         """Begin steps afresh that the checkpoint did not know: what they "sent" in the replay never was."""
@@ -109,8 +166,10 @@ class Engine:
         """
         segments = _gathered(group.segments)
         self._waiting.extend(segments)
-        with self.store.transaction():
-            self.store.spool.remove(group.delivered)
+        self.attempted = self.store.journal.last + bool(segments)
+        spool = self.store.spool
+        with self.store.transaction(durable=group.durable):
+            self._tell_spool(group, now_ns)
             self.store.write_memory(group.learned)
             if segments:
                 self.store.tokens.append(self.store.journal.append(segments, now_ns), group.tokens)
@@ -123,12 +182,33 @@ class Engine:
             self._announce(committed, now_ns)
             self.store.write_directory(self.directory)
             if group.checkpoint:
-                self._checkpoint(now_ns)
-        committed.given_up, self.store.spool.given_up = self.store.spool.given_up, {}
-        committed.blocked = self._blocked()
+                self._checkpoint(now_ns if group.aged else 0)
+            spool.write_gauges()
+        committed.delivered, committed.repeats = group.delivered, group.repeats
+        self._note_given_up(committed)
+        committed.blocked, committed.pressed = spool.blocking(self.graph.targets), spool.pressed
+        committed.synced = self.store.synced
         return committed
 
+    def _tell_spool(self, group: Group, now_ns: int) -> None:
+        """What has become of rows since the last commit."""
+        spool = self.store.spool
+        spool.held = dict(group.held)
+        spool.deliver(group.delivered, now_ns)
+        for uplink, seq, reason in group.refused:
+            spool.give_up(uplink, [seq], reason)
+        for uplink, after in group.repeats:
+            spool.repeat(uplink, after)
+
+    def _note_given_up(self, committed: Committed) -> None:
+        given_up, self.store.spool.given_up = self.store.spool.given_up, {}
+        for uplink, seqs in given_up.items():
+            gone = set(seqs)
+            committed.given_up.setdefault(uplink, []).extend(seqs)
+            committed.batches[uplink] = [one for one in committed.batches.get(uplink, []) if one.seq not in gone]
+
     def _checkpoint(self, now_ns: int) -> None:
+        """``now_ns`` says what is too old; 0 if the clock is in doubt: then only bounds on size hold."""
         if self._waiting:  # a checkpoint is as of a position, so nothing may lie between
             return
         self.store.write_checkpoint(self.graph.snapshot())
@@ -168,10 +248,6 @@ class Engine:
                 markers = self.store.spool.announce(uplink, now_ns)
                 committed.batches.setdefault(uplink, []).extend(markers)
 
-    def _blocked(self) -> bool:
-        spool = self.store.spool
-        return spool.config.when_full is SpoolFull.BLOCK and any(map(spool.full, self.graph.targets))
-
     def reconfigure(self, pipelines: Mapping[str, PipelineConfig], now_ns: int) -> Committed:
         """Exchange the pipelines; unchanged operators keep their state, the rest is flushed, not lost.
 
@@ -188,25 +264,35 @@ class Engine:
                 committed.batches.setdefault(uplink, []).extend(batches)
             self.store.write_directory(self.directory)
             self.store.write_checkpoint(self.graph.snapshot())
+            self.store.spool.write_gauges()
+        self._note_given_up(committed)
         return committed
 
-    def reopen(self, now_ns: int) -> None:
-        """After a failed commit: open the store again and bring the pipelines to what it holds.
+    def reopen(self, now_ns: int, failure: StoreError, missed: Missed | None = None) -> bool:
+        """After a failure: open the store again, on new descriptors, and bring the pipelines to what it holds.
+
+        ``missed`` is what nobody could take meanwhile: it is told upstream. The answer is whether the group that
+        was ``attempted`` last is on disk after all.
 
         Raises:
             StoreError: it cannot be opened yet.
         """
-        with contextlib.suppress(apsw.Error):
-            self.store.close()
+        self.store.abandon()
 
         def begin(store: Store) -> None:
             self.store = store
+            self._attach(self.directory)
             self.directory.rewrite()
             self._waiting = []
             self.graph = Graph(self._wanted, self.directory)
-            self.recover(now_ns)
+            self.recover(now_ns, missed)
 
-        with_store(self.store.folder, self.store.config, now_ns, begin)
+        with_store(self.store.folder, self.store.config, now_ns, begin, self.store.files, failure)
+        return self.store.journal.has(self.attempted)
+
+    def shut(self) -> None:
+        """Close the store, whichever it is by now."""
+        self.store.close()
 
     def status(self) -> dict[str, Any]:
         """Counters of the pipelines and of the store."""

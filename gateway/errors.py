@@ -53,6 +53,9 @@ class StateInUseError(OnpathError):
 class StoreError(OnpathError):
     """The store could not make something durable."""
 
+    reason = "store-failed"
+    """What loss markers and ``status`` call it."""
+
 
 class LinkError(OnpathError):
     """A connection is gone or cannot be made. The supervisor retries."""

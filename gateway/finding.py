@@ -16,7 +16,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: str
     """How it was found: ``coap-core``, ``coap-directory``, ``lwm2m``, ``sunspec``, ``modbus-identity``,
-    ``sparkplug``, ``home-assistant``, ``mqtt-topic``. ``discovery.accept`` in YAML names these."""
+    ``sparkplug``, ``home-assistant``, ``mqtt-topic``, ``gateway``. ``discovery.accept`` in YAML names these."""
     address: str
     """Where it is, as a URL: ``coap://10.0.0.9:5683``, ``tcp://10.0.0.5:502?unit=3``, ``mqtt://broker/site/m7``."""
     identity: str = ""

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from graphlib import TopologicalSorter
 from typing import Any
 
+import numpy as np
+
 from gateway.config.model import PipelineConfig
-from gateway.frame import EMPTY, Frame, concat
+from gateway.frame import EMPTY, Frame, Ids, Mask, concat
 from pipelines.base import Points
 from pipelines.bounds import Bound
 from pipelines.runner import Pipeline
@@ -36,6 +38,16 @@ class Graph:
     def targets(self) -> set[str]:
         """Every uplink that some pipeline reaches."""
         return {uplink for uplinks in self._uplinks.values() for uplink in uplinks}
+
+    @property
+    def ways(self) -> list[tuple[str, str]]:
+        """(pipeline, uplink) of every way out."""
+        return [(name, uplink) for name, uplinks in self._uplinks.items() for uplink in uplinks]
+
+    def selected(self, name: str) -> Callable[[Ids], Mask]:
+        """Which points come to a pipeline from adapters, by itself or through those that feed it."""
+        asked = [self.pipelines[name].selected, *map(self.selected, self._feeders[name])]
+        return lambda ids: np.logical_or.reduce([takes(ids) for takes in asked])
 
     def process(self, frame: Frame) -> Outputs:
         """Run samples from adapters through every pipeline."""

@@ -3,25 +3,39 @@
 A group is committed when the interval since the last commit has passed (so that a sample after a quiet
 time is written at once), when somebody waits for a receipt and the shorter interval has passed, or when
 it is large. All frames of a group share one future; a receipt costs nothing until it is asked.
+
+When the store fails, nothing is acknowledged and what came in is held in memory, up to :data:`MAX_WAITING` samples.
+Once it works again, a group that failed is written again, unless it is found on disk. Beyond the bound, what can be
+asked again (it comes with tokens) waits where it is, and the rest is let go, counted, and told upstream.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import copy
 import functools
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
-from adapters.base import Tokens
+import apsw
+import numpy as np
+
+from adapters.base import Receipt, Tokens
 from gateway.clock import Clock
 from gateway.config.model import PipelineConfig
 from gateway.directory import Directory
 from gateway.engine import Committed, Engine, Group
 from gateway.errors import StoreError
 from gateway.frame import Frame
+from gateway.group import OpenGroup
+from gateway.lazy import Lazy
+from gateway.outage import Outage
+from gateway.quality import CLOCK_NOT_SYNCHRONISED
 from gateway.store.config import StoreConfig
+from gateway.store.database import explained
 from gateway.store.segments import Rebound, Segment, Step, Tick
 from gateway.store.store import Memory
 
@@ -35,46 +49,23 @@ GROUP_SAMPLES = 50_000
 MAX_WAITING = 4 * GROUP_SAMPLES
 """Samples taken and not yet on disk, at most; beyond it ``emit`` waits."""
 TICK_S = 0.25
+STUCK_S = 15.0
+"""A commit that was due this long ago means that the disk or the store's thread hangs."""
 RETRY_S = 1.0
 """Pause before a store that failed is opened again."""
+STATUS_S = 2.0
+"""How long ``status`` waits for the store's thread, which a disk may hold up."""
+OURS_NS = 60_000_000_000
+"""A sample stamped this near to our own time was stamped by us, or by one who is as wrong."""
 ACK_DELAY_S = 1.0
 """How long a delivery may wait to be noted on disk; forgetting it costs a repetition, not a loss."""
 
 
-class OpenGroup:
-    """What has come in since the last commit. Doubles as the receipt of all frames in it."""
-
-    def __init__(self) -> None:
-        self.segments: list[Segment] = []
-        self.tokens: list[tuple[str, Tokens]] = []
-        """Adapter and the tokens of wire messages, see :meth:`adapters.base.Context.emit`."""
-        self.samples = 0
-        self.began: float | None = None
-        """Loop time of the first segment."""
-        self.urgent = asyncio.Event()
-        self._done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-
-    def add(self, segment: Segment) -> None:
-        """Take one more."""
-        if self.began is None:
-            self.began = asyncio.get_running_loop().time()
-        self.segments.append(segment)
-        if isinstance(segment, Frame):
-            self.samples += len(segment)
-
-    async def durable(self) -> int:
-        """See :meth:`adapters.base.Receipt.durable`."""
-        self.urgent.set()
-        return await asyncio.shield(self._done)
-
-    def finish(self, position: int) -> None:
-        """The group is on disk."""
-        self._done.set_result(position)
-
-    def fail(self, error: StoreError) -> None:
-        """The group will never be on disk."""
-        self._done.set_exception(error)
-        self._done.exception()  # nobody need have asked
+def in_doubt(frame: Frame, now_ns: int) -> Frame:
+    """The same, with the samples flagged whose time is that of our own clock, which is not to be believed."""
+    ours = np.abs(frame.time - now_ns) < OURS_NS
+    flags = np.where(ours, np.uint16(CLOCK_NOT_SYNCHRONISED), np.uint16(0))
+    return Frame(frame.point, frame.time, frame.value, frame.quality | flags)
 
 
 class Intake:
@@ -103,27 +94,37 @@ class Intake:
         self._learned: Memory = {}
         """The part of it that is not on disk yet."""
         self._delivered: list[tuple[str, int]] = []
+        self._refused: list[tuple[str, int, str]] = []
+        self._repeats: list[tuple[str, int]] = []
+        self.held: Callable[[], Mapping[str, Collection[int]]] = dict
+        """Asks the feeds which rows they have in their hands; see :attr:`gateway.store.spool.Spool.held`."""
+        self._pressed = False
+        """Whether that matters."""
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
         self._blocked = False
         self._lock = asyncio.Lock()
         self._last_commit = self._last_run = self._last_checkpoint = asyncio.get_running_loop().time()
+        self._lazy = Lazy(config.flash)
         self._ticked = 0.0
         """Loop time of the newest tick."""
-        self._failed = False
+        self.outage = Outage()
+        self._status: dict[str, Any] = {}
         self._behind = False
         """Whether the journal holds what the pipelines have not processed."""
         self._committing_since: float | None = None
         self._stopping = False
-        self.lost_samples = 0
-        """Samples that the store could not take and that no receipt protected."""
         self.commits = 0
 
-    async def emit(self, frame: Frame, adapter: str = "", tokens: Tokens | None = None) -> OpenGroup:
+    async def emit(self, frame: Frame, adapter: str = "", tokens: Tokens | None = None) -> Receipt:
         """See :meth:`adapters.base.Context.emit`."""
         while not self._room.is_set():
+            if self.failure is not None and tokens is None and self._waiting >= MAX_WAITING:
+                return self.outage.let_go(frame, self.failure)
             await self._room.wait()
+        if not self._clock.trusted:
+            frame = in_doubt(frame, self._clock.now_ns())
         group = self._group
         if not group.segments:
             self._wake(group)
@@ -132,10 +133,20 @@ class Intake:
             group.tokens.append((adapter, tokens))
         if group.samples >= GROUP_SAMPLES:
             group.urgent.set()
-            if group.samples >= MAX_WAITING:
+            if self._waiting >= MAX_WAITING:
                 self._room.clear()
         self._news.set()
         return group
+
+    @property
+    def _waiting(self) -> int:
+        """Samples in memory that are not on disk."""
+        return self._group.samples + (self.outage.held.samples if self.outage.held is not None else 0)
+
+    @property
+    def failure(self) -> StoreError | None:
+        """Why nothing can be made durable, while that is so."""
+        return self.outage.failure
 
     def _wake(self, group: OpenGroup) -> None:
         """After a time without ticks, say what time it is before the first sample: else it would seem early."""
@@ -150,6 +161,16 @@ class Intake:
         if self._blocked:
             self._news.set()
 
+    def refused(self, uplink: str, seq: int, reason: str) -> None:
+        """The other side will never take a row: it leaves the spool with the next commit, and is told as lost."""
+        self._refused.append((uplink, seq, reason))
+        self._news.set()
+
+    def repeat(self, uplink: str, after: int) -> None:
+        """What is kept behind a row waits again, with the next commit."""
+        self._repeats.append((uplink, after))
+        self._news.set()
+
     def remember(self, adapter: str, key: str, value: bytes) -> None:
         """See :meth:`adapters.base.Context.remember`."""
         if self.memory.get((adapter, key)) != value:
@@ -162,27 +183,53 @@ class Intake:
         try:
             while not self._stopping:
                 await self._due()
-                try:
-                    await self.commit()
-                except StoreError as error:
-                    await self._reopen(error)
+                with contextlib.suppress(StoreError):  # it is in ``failure``
+                    await self.commit(durable=self._lazy.due(asyncio.get_running_loop().time()))
+                await self._reopen()
         finally:
             tick.cancel()
+            self.outage.give_up()
 
-    async def _reopen(self, error: StoreError) -> None:
-        """Begin again from what is on disk: the pipelines ran ahead of it when the commit failed."""
-        log.error("the store failed, receipts are refused: %s", error)
-        while not self._stopping:
+    def _fail(self, error: StoreError) -> None:
+        if self.failure is None:
+            self.outage.begin(error)
+            self._room.set()  # whoever waits looks again whether to wait
+            if self._waiting >= MAX_WAITING:
+                self._room.clear()
+            self._news.set()
+
+    async def _reopen(self) -> None:
+        """Begin again from what is on disk, with new descriptors, as often as it takes."""
+        while not self._stopping and (failure := self.failure) is not None:
             await asyncio.sleep(RETRY_S)
+            missed = self.outage.attempt()
+            cause = self.outage.cause or failure
             try:
-                await self.on_store(self.engine.reopen, self._clock.now_ns())
+                written = await self.on_store(self.engine.reopen, self._clock.now_ns(), cause, missed)
             except StoreError as again:
-                log.error("the store still fails: %s", again)  # noqa: TRY400  one line an attempt is enough
+                self.outage.go_on(again, missed)
             else:
-                self._failed = False
-                log.warning("the store works again", extra={"lost_samples": self.lost_samples})
-                self._on_reopened()
-                return
+                await self._go_on(written=written)
+
+    async def _go_on(self, *, written: bool) -> None:
+        """The store works again: the group that failed is on disk after all, or comes first now."""
+        async with self._lock:
+            held = self.outage.end()
+            if held is not None and written:
+                self._durable(held, self.engine.attempted)
+                self._on_committed(Committed(self.engine.attempted), held.segments)
+            elif held is not None:
+                held.join(self._group)
+                self._group = held
+            self._behind = False
+            self._open_up(blocked=self._blocked)
+            self._news.set()
+        self._on_reopened()
+
+    def _durable(self, group: OpenGroup, position: int) -> None:
+        for adapter, tokens in group.tokens:
+            self.recent.add(adapter, tokens)
+        group.finish(position)
 
     def stop(self) -> None:
         """End ``run`` after the next commit."""
@@ -218,46 +265,63 @@ class Intake:
             if step:
                 log.warning("the wall clock stepped by %.3f s", step / 1e9, extra={"step_s": step / 1e9})
                 self._group.add(Step(step))
-            if self.engine.graph.queued or self._group.samples or step:
+            if self.failure is not None:
+                self._hold_time()
+            elif self.engine.graph.queued or self._group.samples or step:
                 self._group.add(Tick(self._clock.stream_ns()))
                 self._ticked = asyncio.get_running_loop().time()
                 self._news.set()
-            elif self._overdue():
+            elif self._overdue() or (self._lazy.open and self._lazy.due(asyncio.get_running_loop().time())):
                 self._news.set()
+
+    def _hold_time(self) -> None:
+        """While the store fails time passes as well, but need not be kept in quarters of a second."""
+        segments = self._group.segments
+        if len(segments) > 1 and isinstance(segments[-1], Tick) and isinstance(segments[-2], Tick):
+            segments.pop()
+        self._group.add(Tick(self._clock.stream_ns()))
 
     def _overdue(self) -> bool:
         now = asyncio.get_running_loop().time()
         return bool(self._delivered) and now - self._last_commit > ACK_DELAY_S
 
-    async def commit(self, *, checkpoint: bool = False) -> None:
-        """Write what is there now. Receipts fail, and the engine is built anew, if the store cannot."""
+    async def commit(self, *, checkpoint: bool = False, durable: bool = True) -> None:
+        """Write what is there now. Receipts fail, and the engine is built anew, if the store cannot.
+
+        What is not ``durable`` is on disk with a later commit that is, see :mod:`gateway.lazy`.
+        """
         async with self._lock:
-            if self._failed:
-                raise StoreError("the store has failed and is not open again yet")
+            if self.failure is not None:
+                raise StoreError(f"the store has failed and is not open again yet: {self.failure}")
             group, self._group = self._group, OpenGroup()
             delivered, self._delivered = self._delivered, []
+            refused, self._refused = self._refused, []
+            repeats, self._repeats = self._repeats, []
             learned, self._learned = self._learned, {}
             plan = self._plan(group, delivered, learned, checkpoint=checkpoint)
-            if not (group.segments or delivered or learned or plan.checkpoint or self._behind):
+            plan.refused, plan.repeats, plan.durable = refused, repeats, durable
+            asked = delivered or refused or repeats or learned or (durable and self._lazy.open)
+            if not (group.segments or asked or plan.checkpoint or self._behind):
                 self._open_up(blocked=self._blocked)
                 return
             self._committing_since = self._last_commit = asyncio.get_running_loop().time()
             try:
                 committed = await self.on_store(self.engine.commit, plan, self._clock.now_ns())
             except StoreError as error:
-                self._failed = True  # the pipelines ran ahead of the disk: nothing more until they are rebuilt
-                self.lost_samples += group.samples
-                group.fail(error)
+                self.outage.forget(self._lazy.end(self._last_commit))
+                self.outage.hold(group, error)
+                self._fail(error)
                 self._delivered = delivered + self._delivered
+                self._refused, self._repeats = refused + self._refused, repeats + self._repeats
                 self._learned = learned | self._learned
                 raise
             finally:
                 self._committing_since = None
-            for adapter, tokens in group.tokens:
-                self.recent.add(adapter, tokens)
-            group.finish(committed.position)
+            self._lazy.note(group.segments, self._last_commit, synced=committed.synced)
+            self._durable(group, committed.position)
             self._behind = not plan.run
             self.commits += 1
+            self._pressed = committed.pressed
             self._open_up(blocked=committed.blocked)
         self._on_committed(committed, group.segments)
 
@@ -273,13 +337,23 @@ class Intake:
             self._news.set()
         if checkpoint:
             self._last_checkpoint = now
-        return Group(group.segments, delivered, group.tokens, learned, run=run, checkpoint=checkpoint)
+        held = self.held() if self._pressed else {}
+        return Group(
+            group.segments,
+            delivered,
+            group.tokens,
+            learned,
+            held=held,
+            aged=self._clock.trusted,
+            run=run,
+            checkpoint=checkpoint,
+        )
 
     def _open_up(self, *, blocked: bool) -> None:
         self._blocked = blocked
         if blocked:
             self._room.clear()
-        elif self._group.samples < MAX_WAITING:
+        elif self._waiting < MAX_WAITING:
             self._room.set()
 
     async def reconfigure(self, pipelines: Mapping[str, PipelineConfig]) -> None:
@@ -292,9 +366,8 @@ class Intake:
         async with self._lock:
             try:
                 committed = await self.on_store(self.engine.reconfigure, pipelines, self._clock.now_ns())
-            except StoreError:
-                self._failed = True
-                self._news.set()  # ``run`` meets the failure and opens the store again
+            except StoreError as error:
+                self._fail(error)
                 raise
             self._behind = False
         self._on_committed(committed, ())
@@ -312,18 +385,56 @@ class Intake:
             return 0.0
         return max(0.0, asyncio.get_running_loop().time() - began - self.config.commit)
 
+    @property
+    def sound(self) -> bool:
+        """Whether systemd may believe that the gateway does its work: it commits, or waits for room on a disk.
+
+        On a full disk a restart would cost what is held in memory and mend nothing.
+        """
+        return self.overdue_s < STUCK_S if self.failure is None else self.outage.patient(STUCK_S)
+
+    def health(self) -> dict[str, Any]:
+        """For ``status``: plain JSON types."""
+        healthy = self.failure is None and self.overdue_s < STUCK_S
+        said = {**self.outage.as_dict(), **self._lazy.as_dict(asyncio.get_running_loop().time())}
+        return {"healthy": healthy, **said, "waiting": self._waiting, "commits": self.commits}
+
+    def spare(self, steady: Callable[[], bool]) -> None:
+        """Ask this whether every uplink is up, where ``store.flash`` lets commits wait for the disk."""
+        self._lazy.steady = steady
+
+    async def status(self) -> dict[str, Any]:
+        """What the engine says of itself, or said when its store still worked."""
+        if self.failure is None or not self._status:
+            with contextlib.suppress(StoreError, TimeoutError):
+                async with asyncio.timeout(STATUS_S):
+                    self._status = await self.on_store(self.engine.status)
+        found = copy.deepcopy(self._status) or {"pipelines": self.engine.graph.status(), "store": {"spool": {}}}
+        return found | {"store": found["store"] | self.health()}
+
     async def rebound(self, change: Rebound) -> None:
         """Give a step another error bound; returns when that is on disk, and in force.
 
         Raises:
             StoreError: it is not.
         """
+        if self.failure is not None:
+            raise self.failure
         group = self._group
         group.add(change)
         self._news.set()
         await group.durable()
 
     async def on_store(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run a function in the store's thread."""
+        """Run a function in the store's thread.
+
+        Raises:
+            StoreError: SQLite cannot; the store is opened again.
+        """
         bound = functools.partial(call, *args, **kwargs)
-        return await asyncio.get_running_loop().run_in_executor(self._executor, bound)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, bound)
+        except apsw.Error as error:
+            failure = explained(error)
+            self._fail(failure)
+            raise failure from error

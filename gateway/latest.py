@@ -26,6 +26,8 @@ class LatestValues:
         self._time = np.full(0, np.iinfo(np.int64).min, np.int64)
         self._value = np.empty(0, np.float64)
         self._quality = np.empty(0, np.uint16)
+        self.asked = asyncio.Event()
+        """Somebody began to watch: what was before is to be looked up in the history."""
 
     @property
     def watched(self) -> bool:
@@ -36,6 +38,7 @@ class LatestValues:
         """See :meth:`adapters.base.Context.view`."""
         view = ValuesView(self, self._directory, globs)
         self._views.add(view)
+        self.asked.set()
         return view
 
     def forget(self, view: ValuesView) -> None:

@@ -7,21 +7,26 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from adapters.base import Adapter, AdapterConfig, Points, Receipt, Stats, Tokens
 from gateway.batch import Batch
 from gateway.clock import Clock
+from gateway.engine import Committed
 from gateway.finding import Finding
 from gateway.frame import Frame, Mask
 from gateway.intake import Intake
 from gateway.latest import LatestValues, ValuesView
 from gateway.liveness import Liveness
 from gateway.rejected import RejectedRing
-from gateway.supervisor import LinkState, supervise
+from gateway.supervisor import LONGEST_PAUSE_S, LinkState, supervise
 from gateway.uplinks.base import Uplink, UplinkStats
 from gateway.uplinks.config import UplinkConfig
 from gateway.uplinks.feed import Feed
+from gateway.uplinks.gate import Gate
 
+_BUDGET = "onpath.budget"
+"""The key under which what was spent of a budget is remembered, beside what the uplink itself remembers."""
 CANCEL_AGAIN_S = 3.0
 """How long a plug-in may take to end in order before it is cancelled once more."""
 
@@ -167,14 +172,33 @@ class UplinkLink:
         self._key = f"uplink {name}"  # no adapter can have this name, so what each remembers stays apart
         self._state = LinkState(f"uplink {name}", self._changed)
         self._task: asyncio.Task[None] | None = None
-        self.feed = Feed(self._read, self._delivered, intake.engine.store.spool.newest)
+        self._rank = {pipeline: rank for rank, pipeline in enumerate(config.priority)}
+        self.feed = Feed(
+            self._read,
+            self._delivered,
+            intake.engine.store.spool.newest,
+            gate=Gate(config, lambda: self.stats.bytes, self.recall(_BUDGET), self._now_ns, self._save_budget),
+            rank_of=self._rank_of,
+            ranks=len(config.priority) + 1,
+            now_ns=self._now_ns,
+        )
 
     def _changed(self, state: str) -> None:
         self.stats.link = state
+        away = self._intake.engine.store.spool.away
+        (away.discard if state == "up" else away.add)(self.name)
 
-    async def _read(self, after: int, limit: int) -> list[Batch]:
+    def _rank_of(self, pipeline: str) -> int:
+        return self._rank.get(pipeline, len(self._rank))
+
+    def _save_budget(self, value: bytes) -> None:
+        self.remember(_BUDGET, value)
+
+    async def _read(self, after: int, limit: int, rank: int) -> list[Batch]:
         def read() -> list[Batch]:
-            return self._intake.engine.store.spool.read(self.name, after, limit, self._now_ns())
+            spool = self._intake.engine.store.spool
+            wanted = [one for one in spool.counts.pipelines(self.name) if self._rank_of(one) == rank]
+            return spool.read(self.name, after, limit, self._now_ns(), wanted)
 
         return await self._intake.on_store(read)
 
@@ -198,6 +222,15 @@ class UplinkLink:
         self.stats.samples += len(batch.frame)
         self.feed.done(batch.seq)
 
+    def give_up(self, batch: Batch, reason: str) -> None:
+        """See :meth:`gateway.uplinks.base.UplinkContext.give_up`."""
+        self.feed.settle(batch.seq)
+        self._intake.refused(self.name, batch.seq, reason)
+
+    def repeat(self, after: int) -> None:
+        """See :meth:`gateway.uplinks.base.UplinkContext.repeat`."""
+        self._intake.repeat(self.name, after)
+
     def link(self, *, up: bool, detail: str = "") -> None:
         """See :meth:`gateway.uplinks.base.UplinkContext.link`."""
         self._state.set(up=up, detail=detail)
@@ -214,16 +247,31 @@ class UplinkLink:
         """See :meth:`gateway.uplinks.base.UplinkContext.saved`."""
         await self._intake.commit()
 
+    def heard(self, committed: Committed) -> None:
+        """A commit has written rows, taken some away, or both."""
+        if committed.delivered:
+            self.feed.removed([seq for uplink, seq in committed.delivered if uplink == self.name])
+        if gone := committed.given_up.get(self.name):
+            self.feed.forget(gone)
+        for uplink, after in committed.repeats:
+            if uplink == self.name:
+                self.feed.again(after)
+        if batches := committed.batches.get(self.name):
+            self.feed.offer(batches)
+
     def start(self) -> None:
         """Run the uplink under supervision."""
 
         async def run() -> None:
-            self.feed.rewind()
             uplink: Uplink = self.config.create()
-            await uplink.run(self)
+            try:
+                await uplink.run(self)
+            finally:
+                self.feed.rewind()
 
         what = f"uplink {self.name}"
-        self._task = asyncio.create_task(supervise(what, run, self._state), name=what)
+        longest_s = float(getattr(self.config, "reconnect", LONGEST_PAUSE_S))
+        self._task = asyncio.create_task(supervise(what, run, self._state, longest_s), name=what)
 
     async def drained(self) -> None:
         """Wait until all that is in the spool was acknowledged."""
@@ -233,7 +281,12 @@ class UplinkLink:
         """Cancel the uplink and wait until it has let go of its connections."""
         await _cancel(self._task)
         self.feed.rewind()
+        self.feed.gate.close()
         self.stats.link = "down"
+
+    def status(self) -> dict[str, Any]:
+        """For ``status``: what is counted, and how the feed stands."""
+        return self.stats.as_dict() | {"lanes": self.feed.status()}
 
 
 async def _cancel(task: asyncio.Task[None] | None) -> None:

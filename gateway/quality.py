@@ -8,7 +8,8 @@ The word is the Quality type of IEC 61850-7-3 in the bit order of IEC 61850-8-1,
     bit  11    test
     bit  12    operatorBlocked
     bit  13    historical (ours: sent later than live; Sparkplug's is_historical)
-    bit  14-15 zero
+    bit  14    clock-not-synchronised (as IEC 61850-7-2 says it of a time stamp): stamped by a clock in doubt
+    bit  15    zero
 
 A sample that has no value carries a quiet NaN; its payload (low 16 bits) holds a :class:`Reason`,
 so that "why" travels in the value column and costs nothing where all is well.
@@ -42,6 +43,7 @@ SUBSTITUTED = 1 << 10
 TEST = 1 << 11
 OPERATOR_BLOCKED = 1 << 12
 HISTORICAL = 1 << 13
+CLOCK_NOT_SYNCHRONISED = 1 << 14
 
 _VALIDITY_NAMES = ("good", "invalid", "reserved", "questionable")
 _FLAGS = {
@@ -57,7 +59,7 @@ _FLAGS = {
     "test": TEST,
     "operator-blocked": OPERATOR_BLOCKED,
     "historical": HISTORICAL,
-    "bit14": 1 << 14,
+    "clock-not-synchronised": CLOCK_NOT_SYNCHRONISED,
     "bit15": 1 << 15,
 }
 # Worst first when two validities meet: invalid, then questionable, then good.

@@ -17,12 +17,12 @@ STEADY_S = 10.0
 """A run that lasted this long had a working link: the next pause begins small again."""
 
 
-def pause_s(failures: int, chance: Callable[[], float] = random.random) -> float:
-    """Full jitter: anywhere between nothing and a bound that doubles with each failure, in seconds.
+def pause_s(failures: int, chance: Callable[[], float] = random.random, longest_s: float = LONGEST_PAUSE_S) -> float:
+    """Full jitter: anywhere between nothing and a bound that doubles with each failure, up to ``longest_s``, in s.
 
     Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
     """
-    return chance() * min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(failures, 30))
+    return chance() * min(longest_s, FIRST_PAUSE_S * 2.0 ** min(failures, 30))
 
 
 class LinkState:
@@ -47,8 +47,10 @@ class LinkState:
         self._on_change("up" if up else "down")
 
 
-async def supervise(what: str, run: Callable[[], Awaitable[None]], link: LinkState) -> None:
-    """Run for ever; after an error, pause and run again. Ends by cancellation only."""
+async def supervise(
+    what: str, run: Callable[[], Awaitable[None]], link: LinkState, longest_s: float = LONGEST_PAUSE_S
+) -> None:
+    """Run for ever; after an error, pause and run again, for ``longest_s`` at most. Ends by cancellation only."""
     loop = asyncio.get_running_loop()
     failures = 0
     told: type[Exception] | None = None
@@ -68,4 +70,4 @@ async def supervise(what: str, run: Callable[[], Awaitable[None]], link: LinkSta
             told = type(error)
         link.set(up=False, detail=reason)
         failures = 1 if loop.time() - began > STEADY_S else failures + 1
-        await asyncio.sleep(pause_s(failures))
+        await asyncio.sleep(pause_s(failures, longest_s=longest_s))

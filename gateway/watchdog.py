@@ -1,4 +1,7 @@
-"""systemd's watchdog, fed only while the gateway makes progress: the loop turns and the store commits."""
+"""systemd's watchdog, fed only while the gateway makes progress: the loop turns and the store commits.
+
+A full disk is waited for; a disk that cannot be written or synced is not fed for.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,6 @@ from gateway import notify
 from gateway.intake import Intake
 
 log = logging.getLogger(__name__)
-
-STUCK_S = 15.0
-"""A commit that was due this long ago means that the disk or the store's thread hangs."""
 
 
 class Watchdog:
@@ -25,10 +25,11 @@ class Watchdog:
         interval = notify.watchdog_interval_s()
         healthy = True
         while interval is not None:
-            if self._intake.overdue_s < STUCK_S:
+            if self._intake.sound:
                 notify.notify("WATCHDOG=1")
                 healthy = True
             elif healthy:
-                log.error("no progress: a commit is overdue by %.0f s", self._intake.overdue_s)
+                overdue = f"a commit is overdue by {self._intake.overdue_s:.0f} s"
+                log.error("no progress: %s", self._intake.failure or overdue)
                 healthy = False
             await asyncio.sleep(interval)

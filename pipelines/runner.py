@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.frame import EMPTY, Frame, concat
+from gateway.frame import EMPTY, Frame, Ids, Mask, concat
 from pipelines.base import Counts, Operator, OperatorConfig, Points, Selector, State
 from pipelines.bounds import Bound
 
@@ -153,9 +153,13 @@ class Pipeline:
         self.retired: Counter[str] = Counter()
         """What steps that are gone had counted, so that the balance outlives a reload."""
 
+    def selected(self, points: Ids) -> Mask:
+        """Which of these points this pipeline takes from adapters, [n]."""
+        return self._selector.mask(points)
+
     def select(self, frame: Frame) -> Frame:
         """What this pipeline takes of the samples that adapters emit."""
-        mask = self._selector.mask(frame.point)
+        mask = self.selected(frame.point)
         return frame if mask.all() else frame.take(mask)
 
     def process(self, frame: Frame) -> Frame:

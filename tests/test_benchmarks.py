@@ -26,11 +26,19 @@ ROWS = {
     "coap": {"coap-observe"},
     "pipeline": {"pipeline-1000", "pipeline-10000"},
     "window-points": {"window-points"},
+    "typical-chain": {"typical-chain", "typical-chain-points", "typical-chain-state"},
     "latency": {"latency-800-50ms", "latency-800-5ms"},
     "memory": {"memory", "memory-derived"},
     "start": {"start", "start-390"},
+    "receive": {"receive-frame", "receive-json", "receive-parquet", "receive-gateway"},
+    "history": {"history-query", "history-size", "history-compact"},
     "store": {"store-journal", "store-cpu"},
-    "codec": {f"codec-{what}-{period}" for what in ("size", "encode", "decode") for period in ("day", "week")},
+    "store-cost": {"store-written", "store-share"},
+    "store-recovery": {"recovery-spool", "recovery-journal"},
+    "backlog": {"backlog", "backlog-live"},
+    "codec": {f"codec-size-{period}" for period in ("day", "week")}
+    | {f"codec-{what}-{size}" for what in ("encode", "decode") for size in (100, 1000, 2000, 10_000)}
+    | {f"codec-small-{size}" for size in (10, 30, 100)},
 }
 COUPLED = {"mqtt-qos0", "mqtt-qos1", "mqtt-qos0-paced", "mqtt-qos1-paced", "modbus-uint16", "modbus-float32"}
 

@@ -18,7 +18,8 @@ from gateway.frame import EMPTY, Frame
 from gateway.point import Point
 from gateway.uplinks.config import UPLINKS, TimeFormat
 from gateway.uplinks.formats import encode_json
-from gateway.uplinks.options import BatchOptions
+from gateway.uplinks.nats.config import CreateStream
+from gateway.uplinks.options import BatchOptions, UplinkConfig
 from pipelines.base import OperatorConfig
 from pipelines.registry import OPERATORS
 from tests.support.documents import ROOT, blocks, rows, section
@@ -43,14 +44,21 @@ def test_operators_have_these_options(operator):
 
 @pytest.mark.parametrize("uplink", UPLINKS, ids=lambda cls: cls.__struct_config__.tag)
 def test_uplinks_have_these_options(uplink):
-    text = section(DOCS / "uplinks.md", uplink.__struct_config__.tag)
-    assert options_in(text) == fields(uplink, BatchOptions)
+    tag = uplink.__struct_config__.tag
+    page = DOCS / "uplinks" / f"{tag}.md"
+    text = section(page, "Options") if page.exists() else section(DOCS / "uplinks.md", tag)
+    assert options_in(text) == fields(uplink, BatchOptions if issubclass(uplink, BatchOptions) else UplinkConfig)
+
+
+def test_streams_have_these_options():
+    table = section(DOCS / "uplinks" / "nats.md", "The stream")
+    assert options_in(table) - {"create"} == set(CreateStream.__struct_encode_fields__)
 
 
 def test_quality_words():
     table = rows((DOCS / "quality.md").read_text().split("\n## ")[0])
-    found = {int(bit): word.strip("`") for bit, word, _ in table if bit.isdecimal()}
-    assert found.keys() == set(range(2, 14))
+    found = {int(bit): word.strip("`") for bit, word, _ in table if bit.isdecimal() and word}
+    assert found.keys() == set(range(2, 15))
     for bit, word in found.items():
         assert q.to_text(1 << bit) == f"good,{word}"
     assert [q.to_text(int(code, 2)) for code in re.findall(r"\((\d\d)\)", table[0][1])] == re.findall(
@@ -65,8 +73,8 @@ def test_reasons():
 
 def test_loss_reasons():
     documented = {row[0].strip("`") for row in rows(section(DOCS / "formats.md", "Loss markers"))}
-    source = (ROOT / "gateway" / "store" / "spool.py").read_text()
-    assert documented == set(re.findall(r'"(spool-[a-z]+)"', source))
+    files = [ROOT / "gateway" / "store" / name for name in ("spool.py", "room.py")]
+    assert documented >= set(re.findall(r'"(spool-[a-z]+|thinned)"', "".join(map(Path.read_text, files))))
 
 
 def exit_codes(cls=OnpathError):

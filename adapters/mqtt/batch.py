@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
-from zlib import crc32
+from typing import TYPE_CHECKING, Final
+from zlib import adler32, crc32
 
 import numpy as np
-import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from adapters.base import Tokens
+    from gateway.frame import Mask
+
+_HIGH: Final = np.uint64(32)
+_CRC: Final = np.uint64(0xFFFFFFFF)
+_DATED: Final = np.uint64(1 << 63)
+"""Apart from tokens with a packet id, which have 48 bits."""
 
 
 class Batch:
@@ -51,24 +60,29 @@ class Batch:
     def __bool__(self) -> bool:
         return bool(self.topics or self.packet_ids or self.oversize)
 
-    def tokens(self) -> npt.NDArray[np.uint64]:
+    def tokens(self, dated: Mask | None = None) -> Tokens:
         """A number for each packet id, from the id, the topic and the payload; 0 for an oversize message.
 
         A broker repeats a message under its old packet id (3.1.1, 4.4), so that a repetition has the
-        same number; that another message gets it too takes an id used again and a collision of CRC-32.
+        same number; that another message gets it too takes an id used again and a collision of checksums.
+        Some brokers (nats-server when it repeats or has been restarted) take another id. Where a payload says its own
+        time (``dated``, [messages]), equal topic and payload are the same sample, so the id is left out.
         """
-        owners = self.owners
-        if not owners:
-            return np.empty(0, np.uint64)
-        ids = np.frombuffer(b"".join(self.packet_ids), ">u2").astype(np.uint64) << np.uint64(32)
-        if len(owners) == len(self.topics) and -1 not in owners:  # all have QoS 1: one id a message, in order
-            sums = np.fromiter(map(crc32, self.payloads, map(crc32, self.topics)), np.uint64, len(owners))
-            return ids | sums
-        whole = [owner for owner in owners if owner >= 0]
-        topics, payloads = map(self.topics.__getitem__, whole), map(self.payloads.__getitem__, whole)
+        owners = np.array(self.owners, np.intp)
+        whole = owners[owners >= 0]
         tokens = np.zeros(len(owners), np.uint64)
-        taken = np.array(owners, np.intp) >= 0
-        tokens[taken] = ids[taken] | np.fromiter(map(crc32, payloads, map(crc32, topics)), np.uint64, len(whole))
+        if not len(whole):
+            return tokens
+        if len(whole) == len(self.topics):  # all have QoS 1: one id a message, in order
+            topics, payloads = self.topics, self.payloads
+        else:
+            topics, payloads = [self.topics[i] for i in whole.tolist()], [self.payloads[i] for i in whole.tolist()]
+        ids = np.frombuffer(b"".join(self.packet_ids), ">u2")[owners >= 0].astype(np.uint64) << _HIGH
+        found = ids | np.fromiter(map(crc32, payloads, map(crc32, topics)), np.uint64, len(whole))
+        if dated is not None and dated[whole].any():
+            more = np.fromiter(map(adler32, payloads), np.uint64, len(whole)) << _HIGH
+            found = np.where(dated[whole], (found & _CRC) | more | _DATED, found)
+        tokens[owners >= 0] = found
         return tokens
 
     def without(self, known: AbstractSet[int], unanswered: AbstractSet[int]) -> Batch:

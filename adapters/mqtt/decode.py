@@ -47,6 +47,7 @@ class Decoder:
             plan.ctx = ctx
         """Each once; below, a plan stands again for each further filter that it asks for."""
         self._plans += [(parse(text), plan) for plan in self._hooked for text, _ in plan.asks() if not plan.takes(text)]
+        self._dates = any(plan.options.time for plan in self._hooked)
         self._known: dict[bytes, int] = {}
         self._routes: list[tuple[int, int, str]] = []
         self._table = np.empty((0, 2), np.int32)
@@ -78,6 +79,15 @@ class Decoder:
             old = None if stale is None else stale[chosen]
             frames.append(self._plans[number][1].frame(payloads, rows[chosen], arrival[chosen], old))
         return concat(frames)
+
+    def dated(self, batch: Batch) -> Mask | None:
+        """Which messages say their own time in a place that is declared, [m]; None: none of them."""
+        if not self._dates or not batch.topics:
+            return None
+        said = np.array([bool(plan.options.time) for _, plan in self._plans] + [False])  # the last is nobody's
+        routes = self._routed(batch)  # first: it may make the table anew
+        mine: Mask = said[self._table[routes, 0]]
+        return mine
 
     def asks(self) -> list[tuple[str, int]]:
         """See :meth:`Plan.asks`; this and what follows are those of all plans together."""

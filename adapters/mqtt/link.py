@@ -206,16 +206,19 @@ class Link:
     def _decode(self, batch: Batch) -> None:
         self._ctx.stats.messages += len(batch.topics) + batch.oversize
         batch = self._retained.of(batch)
-        tokens = batch.tokens()
+        dated = self._decoder.dated(batch) if batch.packet_ids else None
+        tokens = batch.tokens(dated)
         if batch.repeated:
             batch = self._news(batch, tokens)
-            tokens = batch.tokens()
+            tokens = batch.tokens(self._decoder.dated(batch))
         self._pending = self._decoder.frame(batch), batch.packet_ids, tokens
 
     def _news(self, batch: Batch, tokens: Tokens) -> Batch:
         """The batch without what the broker repeated though it is on disk, or on its way there."""
         again = np.array(batch.repeated, np.intp)
-        waiting = self._acks.waits_for(tokens[again])
+        _, first = np.unique(tokens, return_index=True)
+        beside = ~np.isin(again, first) & (tokens[again] > 0)  # came in this batch, before its repetition
+        waiting = self._acks.waits_for(tokens[again]) | beside
         known = self._ctx.known(tokens[again]) & ~waiting
         self._ctx.stats.repeated += int(np.count_nonzero(known | waiting))
         return batch.without(set(again[known].tolist()), set(again[waiting].tolist()))

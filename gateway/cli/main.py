@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 69 no daemon answers, 75 the state 
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +14,7 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
-from gateway.cli import coap, modbus
+from gateway.cli import coap, modbus, spool
 from gateway.errors import ConfigError, OnpathError
 
 app = typer.Typer(
@@ -26,6 +27,7 @@ app = typer.Typer(
 
 app.add_typer(modbus.app)
 app.add_typer(coap.app)
+app.add_typer(spool.app)
 
 ConfigPath = Annotated[Path, typer.Option("-c", "--config", help="A YAML file, or a folder whose *.yaml are merged.")]
 StatePath = Annotated[
@@ -223,14 +225,102 @@ def tap(
 
 
 @app.command()
+def history(
+    globs: Annotated[list[str] | None, typer.Argument(help="Globs of points, such as '*/power'; default all.")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="From when: 1h (ago), or 2026-01-31T12:00:00Z; default 1h, with --newest all.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Until when: 10m (ago), or a time; default now.")] = None,
+    newest: Annotated[int | None, typer.Option(min=1, max=1 << 20, help="Only so many samples, the newest.")] = None,
+    latest: Annotated[bool, typer.Option("--latest", help="The newest sample of each point, however old.")] = False,
+    plot: Annotated[bool, typer.Option("--plot", help="Draw each point's curve here.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    config: ConfigPath = DEFAULT_CONFIG,
+    state: StatePath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what came in: from the running gateway, or from its state folder if none runs."""
+    from gateway.cli.history import Request, show_history
+    from gateway.cli.moments import span
+    from gateway.cli.state import state_of
+    from gateway.history import Asked
+
+    first, last = span(since, until, "1h" if newest is None else None)
+    asked = Asked(globs=tuple(globs or ["**"]), since_ns=first, until_ns=last, newest=newest, latest=latest)
+    where = state or state_of(config)
+    show_history(Request(state=where, asked=asked, plot=plot, as_csv=as_csv, as_json=as_json))
+
+
+@app.command()
 def decode(
     files: Annotated[list[Path] | None, typer.Argument(help="Files of frame messages; standard input if none.")] = None,
     ns: Annotated[bool, typer.Option("--ns", help="Times as integer nanoseconds.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a line a sample.")] = False,
+    stats: Annotated[bool, typer.Option("--stats", help="Only what the messages cost, by column.")] = False,
+    as_hex: Annotated[bool, typer.Option("--hex", help="Messages are words of hex digits.")] = False,
+    as_base64: Annotated[bool, typer.Option("--base64", help="Messages are words of base64.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Turn frame messages into JSON lines."""
-    from gateway.cli.decode import decode_files
+    """Turn frame messages into JSON lines or CSV."""
+    from gateway.cli.decode import Request, decode_files
 
-    decode_files(files or [], ns=ns)
+    if as_hex and as_base64:
+        raise typer.BadParameter("--hex and --base64 exclude each other")
+    if as_csv and stats:
+        raise typer.BadParameter("--csv and --stats exclude each other")
+    coding = "hex" if as_hex else "base64" if as_base64 else ""
+    decode_files(Request(files=files or [], ns=ns, coding=coding, as_csv=as_csv, stats=stats, as_json=as_json))
+
+
+@app.command()
+def receive(
+    url: Annotated[str, typer.Argument(help="mqtt://HOST:1883, mqtts://, ws://, wss://, nats://HOST:4222 or tls://.")],
+    topic: Annotated[
+        list[str] | None, typer.Option(help="Topic filter of the batches; default onpath/#. With NATS a subject.")
+    ] = None,
+    subject: Annotated[list[str] | None, typer.Option(help="The same as --topic.")] = None,
+    stream: Annotated[str, typer.Option(help="JetStream stream; default: the one that takes the topic.")] = "",
+    ack_wait: Annotated[
+        str, typer.Option(metavar="DURATION", help="JetStream sends again what is not acknowledged by then.")
+    ] = "30s",
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to write; default: standard output.")] = None,
+    format_: Annotated[str, typer.Option("--format", help="json (a batch a line), or parquet (out is a folder).")] = (
+        "json"
+    ),
+    ns: Annotated[bool, typer.Option("--ns", help="Times as integer nanoseconds.")] = False,
+    state: Annotated[Path | None, typer.Option(help="What came already; default: FILE.state beside --out.")] = None,
+    name: Annotated[str, typer.Option(help="Session at the broker, or durable consumer; default: by the file.")] = "",
+    username: Annotated[str, typer.Option(help="Name to log in with.")] = "",
+    password: Annotated[str, typer.Option(envvar="ONPATH_PASSWORD", help="Password to log in with.")] = "",
+    ca: Annotated[str | None, typer.Option(help="File with the certificates to trust.")] = None,
+    cert: Annotated[str | None, typer.Option(help="File with our own certificate.")] = None,
+    key: Annotated[str | None, typer.Option(help="File with its private key.")] = None,
+    receipts: Annotated[bool, typer.Option("--receipts", help="Tell the gateways what is safe here.")] = False,
+    for_: Annotated[str | None, typer.Option("--for", metavar="DURATION", help="End by itself.")] = None,
+    until_idle: Annotated[str | None, typer.Option(metavar="DURATION", help="End when nothing came for so long.")] = (
+        None
+    ),
+    settle: Annotated[str, typer.Option(metavar="DURATION", help="Missing for longer is a gap.")] = "10s",
+    check: Annotated[bool, typer.Option("--check", help="Exit code 1 if something is missing or damaged.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Receive batches from a broker: each once, with proof of what is missing."""
+    from gateway.cli.modbus_run import duration
+    from gateway.cli.receive import Request
+    from gateway.cli.receive import receive as run_receiver
+
+    if format_ not in {"json", "parquet"}:
+        raise typer.BadParameter("json or parquet", param_hint="--format")
+    run_receiver(
+        Request(
+            url=url, topics=[*(topic or []), *(subject or [])], stream=stream,
+            ack_wait_s=duration("--ack-wait", ack_wait), out=out, parquet=format_ == "parquet",
+            ns=ns, state=state, name=name, username=username, password=password, ca=ca, cert=cert, key=key,
+            receipts=receipts, for_s=duration("--for", for_) if for_ else None,
+            idle_s=duration("--until-idle", until_idle) if until_idle else None,
+            settle_s=duration("--settle", settle), check=check, as_json=as_json,
+        )
+    )  # fmt: skip
 
 
 @app.command("test")
@@ -249,8 +339,15 @@ def run_pipeline_tests(
 def simulate(
     config: Annotated[Path, typer.Argument(help="A YAML file, or a folder whose *.yaml are merged.")],
     input_: Annotated[
-        Path, typer.Option("--input", "-i", help="CSV, JSON lines, or frames of tap --save; - for standard input.")
-    ],
+        Path | None,
+        typer.Option("--input", "-i", help="CSV, JSON lines, or frames of tap --save; - for standard input."),
+    ] = None,
+    journal: Annotated[
+        Path | None,
+        typer.Option(metavar="STATE", help="Instead: the history in a state folder, or of a gateway's configuration."),
+    ] = None,
+    since: Annotated[str | None, typer.Option(help="Of the history: from when, 1h (ago) or a time.")] = None,
+    until: Annotated[str | None, typer.Option(help="Of the history: until when.")] = None,
     points: Annotated[Path | None, typer.Option(help="YAML with points: unit, limits ... by name or glob.")] = None,
     sort: Annotated[
         bool, typer.Option("--sort", help="Put the samples in the order of time first; in memory.")
@@ -265,12 +362,17 @@ def simulate(
     as_json: AsJson = False,
 ) -> None:
     """Run a file of samples through a configuration offline: what is saved, and the error made."""
+    from gateway.cli.moments import span
+
+    gc.disable()  # until all is loaded: garbage would be looked for again and again where there is none
     from gateway.cli.simulate import Request, run_simulation
 
+    if (input_ is None) == (journal is None):
+        raise typer.BadParameter("one of the two is needed", param_hint="--input or --journal")
     run_simulation(
         Request(
-            config=config, input=input_, points=points, sort=sort, exact=exact, plot=plot, globs=point or [],
-            suggest=suggest, error=error, as_json=as_json,
+            config=config, input=input_, journal=journal, span=span(since, until), points=points, sort=sort,
+            exact=exact, plot=plot, globs=point or [], suggest=suggest, error=error, as_json=as_json,
         )
     )  # fmt: skip
 

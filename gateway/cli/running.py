@@ -69,9 +69,25 @@ def show_status(config: Path, state: Path | None, *, as_json: bool) -> None:
     console.print(
         f"{status['gateway']}  onpath {status['version']}  up {status['uptime_s']:.0f} s  {status['points']} points"
     )
+    for line in _troubles(status):
+        console.print(line, style="bold red", markup=False)
     for table in (_adapters(status), _pipelines(status), _uplinks(status)):
         if table.row_count:
             console.print(table)
+
+
+def _troubles(status: dict[str, Any]) -> list[str]:
+    """What a person should know before all figures."""
+    store, clock = status["store"], status["clock"]
+    lines = []
+    if not store["healthy"]:
+        why = store["detail"] or "a commit is overdue"
+        lines.append(f"the store fails since {store['failing_s']:.0f} s: {why}; {store['waiting']} samples wait")
+    if store.get("salvaged"):
+        lines.append(f"the store was damaged and saved: {store['salvaged']['reason'].splitlines()[-1]}")
+    if not clock["trusted"]:
+        lines.append("the clock is in doubt: it is not synchronised")
+    return lines
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -103,24 +119,25 @@ def _pipelines(status: dict[str, Any]) -> Table:
 
 
 def _uplinks(status: dict[str, Any]) -> Table:
-    table = _table(
-        "uplinks",
-        "name",
-        "link",
-        "sent",
-        "acknowledged",
-        "samples",
-        "bytes",
-        "spooled rows",
-        "spooled bytes",
-        "oldest",
-        "lost",
-    )
+    columns = ("link", "sent", "acknowledged", "samples", "bytes", "spooled rows", "spooled bytes")
+    table = _table("uplinks", "name", *columns, "oldest", "lost", "thinned", "backlog/s", "budget")
     for name, row in status["uplinks"].items():
-        spool = row["spool"]
+        spool, lanes = row["spool"], row["lanes"]
+        numbers = [row[key] for key in ("messages", "acknowledged", "samples", "bytes")]
         table.add_row(
-            name, row["link"], str(row["messages"]), str(row["acknowledged"]), str(row["samples"]),
-            str(row["bytes"]), str(spool["rows"]), str(spool["bytes"]), f"{spool['oldest_s']:.1f} s",
-            str(spool["lost"]),
+            name, row["link"], *map(str, (*numbers, spool["rows"], spool["bytes"])), f"{spool['oldest_s']:.1f} s",
+            str(spool["lost"]), str(spool["thinned"]), f"{lanes['backlog_rate']:g}" if lanes["behind"] else "",
+            _budget(lanes["budget"]),
         )  # fmt: skip
+        if len(spool["pipelines"]) > 1:
+            for pipeline, part in spool["pipelines"].items():
+                waiting = (part["samples"], "", part["rows"], part["bytes"])
+                table.add_row(f"  {pipeline}", "", "", "", *map(str, waiting), f"{part['oldest_s']:.1f} s")
     return table
+
+
+def _budget(budget: dict[str, Any] | None) -> str:
+    if budget is None:
+        return ""
+    part = 100 * budget["spent"] / budget["size"]
+    return f"{part:.1f} % of {budget['size'] / 1e6:g} MB" + (" (spent)" if budget["exhausted"] else "")

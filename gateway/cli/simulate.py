@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -15,8 +15,10 @@ from typing import Final
 from gateway.config import load_checked
 from gateway.directory import Directory
 from gateway.errors import OnpathError
+from gateway.store.reading import EVER
 from gateway.trial.facts import Facts, read_points
 from gateway.trial.files import FileSource, Sorted, opened
+from gateway.trial.journal import JournalSource, opened_journal
 from gateway.trial.simulate import Progress, Simulation
 from gateway.trial.source import Names, Source
 from pipelines.bounds import Bound
@@ -31,7 +33,11 @@ class Request:
     """What a user wants to see."""
 
     config: Path
-    input: Path
+    input: Path | None = None
+    journal: Path | None = None
+    """State folder or configuration of a gateway, whose history is taken instead."""
+    span: tuple[int, int] = EVER
+    """Of the history, ns."""
     points: Path | None = None
     sort: bool = False
     exact: bool = False
@@ -49,17 +55,20 @@ def run_simulation(request: Request) -> None:
         ConfigError: the configuration or the points file is not usable.
         OnpathError: the input cannot be read.
     """
-    config = load_checked(request.config, os.environ).config
-    gc.freeze()  # all that was loaded stays: not to be looked through for garbage again and again
+    try:
+        config = load_checked(request.config, os.environ).config
+        gc.freeze()  # all that was loaded stays: not to be looked through for garbage again and again
+    finally:
+        gc.enable()
     facts = Facts(config, read_points(request.points) if request.points else None)
     if request.suggest:
         _suggest(request, Directory(config.max_points), facts)
         return
     wanted = (request.globs or ["**"]) if request.plot else []
     simulation = Simulation(config, facts, exact=request.exact, pictured=wanted)
-    with opened(request.input, simulation.names) as file, _progress(file, request) as progress:
+    with _opened(request, simulation.names) as file, _progress(file, request) as progress:
         result = simulation.run(_ordered(file, request), progress)
-    head = {"config": str(request.config), "input": str(request.input), "kind": file.kind}
+    head = {"config": str(request.config), "input": str(request.input or request.journal), "kind": file.kind}
     if request.as_json:
         print(json.dumps(head | result))
     else:
@@ -77,7 +86,7 @@ def _suggest(request: Request, directory: Directory, facts: Facts) -> None:
         wanted = Bound.parse(request.error)
     except ValueError as error:
         raise OnpathError(f"--error: {error}") from None
-    with opened(request.input, Names(directory, facts)) as file:
+    with _opened(request, Names(directory, facts)) as file:
         found = Suggestions(directory, wanted).find(_ordered(file, request))
     if request.as_json:
         print(json.dumps(found))
@@ -87,12 +96,19 @@ def _suggest(request: Request, directory: Directory, facts: Facts) -> None:
         suggestions(found)
 
 
-def _ordered(file: FileSource, request: Request) -> Source:
+def _opened(request: Request, names: Names) -> AbstractContextManager[FileSource | JournalSource]:
+    if request.journal is not None:
+        return opened_journal(request.journal, names, *request.span)
+    assert request.input is not None
+    return opened(request.input, names)
+
+
+def _ordered(file: FileSource | JournalSource, request: Request) -> Source:
     return Sorted(file) if request.sort else file
 
 
 @contextmanager
-def _progress(file: FileSource, request: Request) -> Iterator[Progress | None]:
+def _progress(file: FileSource | JournalSource, request: Request) -> Iterator[Progress | None]:
     """A bar on standard error while a long file is read and somebody looks."""
     if file.size < LONG_FILE or not sys.stderr.isatty():
         yield None
@@ -103,7 +119,7 @@ def _progress(file: FileSource, request: Request) -> Iterator[Progress | None]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(request.input.name, total=file.size)
+        task = bar.add_task(str(request.input or request.journal), total=file.size)
         yield lambda source: bar.update(task, completed=source.done)
 
 

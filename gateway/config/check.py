@@ -15,6 +15,10 @@ from gateway.config.model import GatewayConfig, PipelineConfig
 from gateway.config.nodes import Mapping, Mark, Path, path_text
 from gateway.errors import Problem
 from gateway.point import compile_glob
+from gateway.uplinks.options import BudgetSpent
+
+LEAST_BANDWIDTH = 100
+"""Bytes a second: below it a single batch would take hours."""
 
 
 def check(config: GatewayConfig, root: Mapping) -> tuple[list[Problem], list[Problem]]:
@@ -26,6 +30,7 @@ def check(config: GatewayConfig, root: Mapping) -> tuple[list[Problem], list[Pro
         checker.pipeline(name, pipeline)
     checker.cycles()
     checker.unfed_uplinks()
+    checker.queues()
     checker.broker()
     checker.globs()
     return checker.problems, checker.warnings
@@ -117,6 +122,31 @@ class _Checker:
                 path: Path = ("uplinks", name)
                 message = "no pipeline feeds this uplink"
                 self.warnings.append(self._key(path).problem(path_text(path), message))
+
+    def queues(self) -> None:
+        """The options that all uplinks have in common, and the pipelines that they name."""
+        for name, options in self.config.uplinks.items():
+            path: Path = ("uplinks", name)
+            feeding = {one for one, pipeline in self.config.pipelines.items() if name in pipeline.targets}
+            named: list[tuple[Path, str]] = [
+                ((*path, "spool", "pipelines", one), one) for one in options.spool.pipelines
+            ]
+            named += [((*path, "priority", at), one) for at, one in enumerate(options.priority)]
+            for where, one in named:
+                if one not in feeding:
+                    mark = locate(self.root, where) or self.root.mark
+                    message = f'no pipeline named "{one}" sends to this uplink{self._suggest(one, feeding)}'
+                    self.warnings.append(mark.problem(path_text(where), message))
+            if len(set(options.priority)) < len(options.priority):
+                self._at((*path, "priority"), "a pipeline is named twice")
+            if options.bandwidth is not None and options.bandwidth < LEAST_BANDWIDTH:
+                self._at((*path, "bandwidth"), f"must be at least {LEAST_BANDWIDTH}B/s")
+            spent = options.budget and options.budget.when_spent
+            if spent is BudgetSpent.PRIORITY and not options.priority:
+                self._at((*path, "budget", "when_spent"), "then name in priority what goes on")
+
+    def _at(self, path: Path, message: str) -> None:
+        self._report((locate(self.root, path) or self.root.mark, path), message)
 
     def broker(self) -> None:
         """``url: embedded`` means a broker that is there."""

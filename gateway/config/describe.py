@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.units import Duration, Size
+from gateway.units import Bandwidth, Duration, Rate, Size
 
 _DURATIONS = (("d", 86_400_000_000_000), ("h", 3_600_000_000_000), ("m", 60_000_000_000))
 _SHORT = (("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000), ("ns", 1))
@@ -66,6 +66,8 @@ def written(value: Any) -> Any:
         return _in_units(value.ns, units)
     if isinstance(value, Size):
         return _in_units(value, _SIZES)
+    if isinstance(value, Bandwidth | Rate):
+        return f"{value:g}/s" if isinstance(value, Rate) else f"{_in_units(value, _SIZES)}/s"
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, tuple):

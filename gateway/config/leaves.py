@@ -19,7 +19,7 @@ from typing import Any, Final
 import msgspec.inspect as mi
 
 from gateway.config.nodes import Node, Scalar, kind, resolve
-from gateway.units import Duration, Size, decode_quantity
+from gateway.units import EXAMPLES, Bandwidth, Duration, Quantity, Rate, Size, decode_quantity
 
 MAX_DURATION_S: Final = 9.2e9
 """The longest duration: what fits into 64 bits of nanoseconds, 291 years."""
@@ -91,7 +91,8 @@ def expected(info: mi.Type) -> str:
     return next((words for types, words in _EXPECTED if isinstance(info, types)), "a value")
 
 
-_QUANTITIES = {Duration: "a duration such as 5s", Size: "a size such as 64MiB"}
+_WORDS = {Duration: "duration", Size: "size", Bandwidth: "bandwidth", Rate: "rate"}
+_QUANTITIES = {cls: f"a {word} such as {EXAMPLES[cls]}" for cls, word in _WORDS.items()}
 _EXPECTED: tuple[tuple[tuple[type[mi.Type], ...], str], ...] = (
     ((mi.StrType,), "text"),
     ((mi.BoolType,), "true or false"),
@@ -198,12 +199,12 @@ def _choice(info: mi.EnumType | mi.LiteralType, node: Scalar) -> Any:
     raise LeafError(f"{shown(node)} is unknown{suggestion(node.text, members)}")
 
 
-def _quantity(info: mi.CustomType, node: Scalar) -> Duration | Size:
+def _quantity(info: mi.CustomType, node: Scalar) -> Quantity:
     value = value_of(node)
     if value is None or isinstance(value, bool) or info.cls not in _QUANTITIES:
         raise mismatch(info, node)
     try:
-        quantity: Duration | Size = decode_quantity(info.cls, value)
+        quantity: Quantity = decode_quantity(info.cls, value)
     except OverflowError:
         quantity = Duration(math.inf)
     except ValueError as error:

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from gateway.clock import ClockTrust
 from gateway.config.plugins import installed
 from gateway.config.sections import BrokerConfig, BrokerWord, DiscoveryConfig
 from gateway.errors import FieldError
 from gateway.point import Name
-from gateway.store.config import StoreConfig
+from gateway.store.config import Queue, StoreConfig
 from pipelines.base import Glob, OperatorConfig
 
 if TYPE_CHECKING:
@@ -162,10 +163,21 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Which devices that introduce themselves may join."""
     store: StoreConfig = StoreConfig()
     """How input and unsent output are kept on disk."""
+    clock: ClockTrust = ClockTrust.PLAUSIBLE
+    """When the wall clock is believed: unless it cannot be right (``plausible``), or only while the kernel says that it
+    is ``synchronised``. What is stamped by one in doubt is flagged, and nothing becomes too old by it."""
     max_points: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] = 100_000
     """How many points may appear; a bound on memory where devices name them."""
     log: LogConfig = LogConfig()
     """What is logged, and how."""
+
+    @property
+    def queues(self) -> dict[str, Queue]:
+        """The bounds of the queue before each uplink, with what ``store.spool`` says where it says nothing."""
+        return {
+            name: Queue.of(self.store.spool, uplink.spool, uplink.keep, uplink.priority)
+            for name, uplink in self.uplinks.items()
+        }
 
     @property
     def broker_options(self) -> BrokerConfig | None:

@@ -30,6 +30,8 @@ class FindingKind(enum.StrEnum):
     """A device published its configuration for Home Assistant."""
     MQTT_TOPIC = "mqtt-topic"
     """Messages came by a topic that no subscription names."""
+    GATEWAY = "gateway"
+    """Another gateway sent a batch by a topic that a frame adapter takes."""
 
 
 class DiscoveryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

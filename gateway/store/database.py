@@ -1,7 +1,8 @@
-"""The SQLite file: connection, pragmas and tables. Used by one thread only, through apsw."""
+"""The SQLite file: connection and pragmas. Used by one thread only, through apsw."""
 
 from __future__ import annotations
 
+import errno
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,48 +11,53 @@ from typing import Any
 import apsw
 
 from gateway.errors import StoreError
+from gateway.store.check import crc_of, intact
+from gateway.store.files import SYSTEM, StoreFiles
+from gateway.store.upgrade import FIRST, refuse_newer, upgrade
 
-FORMAT = 1
 FILE = "onpath.db"
-
-_TABLES = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE directory (id INTEGER PRIMARY KEY, row BLOB NOT NULL);
--- AUTOINCREMENT: positions and record ids only ever grow, also when the table was emptied in between
-CREATE TABLE journal (
-    position INTEGER PRIMARY KEY AUTOINCREMENT,
-    first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL,   -- span of source times, for the history
-    samples INTEGER NOT NULL, written_ns INTEGER NOT NULL, bytes INTEGER NOT NULL, block BLOB NOT NULL
-);
-CREATE INDEX journal_size ON journal (position, bytes, written_ns);
-CREATE TABLE spool (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    uplink TEXT NOT NULL, pipeline TEXT NOT NULL, kind INTEGER NOT NULL,
-    samples INTEGER NOT NULL, first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL,
-    created_ns INTEGER NOT NULL, bytes INTEGER NOT NULL, block BLOB NOT NULL
-);
-CREATE INDEX spool_order ON spool (uplink, seq, bytes, samples, created_ns);
-CREATE TABLE loss (
-    uplink TEXT NOT NULL, pipeline TEXT NOT NULL, reason TEXT NOT NULL,
-    first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL, count INTEGER NOT NULL,
-    PRIMARY KEY (uplink, pipeline, reason)
-) WITHOUT ROWID;
-CREATE TABLE received (adapter TEXT NOT NULL, position INTEGER NOT NULL, tokens BLOB NOT NULL);
-CREATE INDEX received_order ON received (adapter, position);
-CREATE TABLE memory (adapter TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL,
-    PRIMARY KEY (adapter, key)) WITHOUT ROWID;
-CREATE TABLE checkpoint (pipeline TEXT PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID;
-"""
+WAL = FILE + "-wal"
+SHM = FILE + "-shm"
 
 
-# Added since the first release; an older version leaves it alone, so the format keeps its number
-_ADDED = """
-CREATE TABLE IF NOT EXISTS bounds (uplink TEXT NOT NULL, pipeline TEXT NOT NULL, seq INTEGER NOT NULL,
-    bounds BLOB NOT NULL, PRIMARY KEY (uplink, pipeline, seq)) WITHOUT ROWID;
-"""
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
-def open_database(folder: Path, now_ns: int) -> apsw.Connection:
+class StoreDamagedError(StoreError):
+    """What is on disk is not what was written."""
+
+    reason = "store-damaged"
+
+
+class StoreFullError(StoreError):
+    """There is no room, by the disk, a quota or a limit: nothing is broken, and nothing can be written."""
+
+    reason = "store-full"
+
+
+class StoreReadOnlyError(StoreError):
+    """The file system takes no writes."""
+
+    reason = "store-read-only"
+
+
+def explained(error: apsw.Error | OSError, what: object = "", number: int = 0) -> StoreError:
+    """The error of SQLite or the system as one of ours; ``number`` is the errno behind it if it is known."""
+    kind: type[StoreError] = StoreError
+    number = (error.errno or 0) if isinstance(error, OSError) else number
+    failed = isinstance(error, (OSError, apsw.IOError, apsw.CantOpenError))  # for others the number is an old one
+    synced = getattr(error, "extendedresult", 0) in {apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC}
+    if isinstance(error, (apsw.CorruptError, apsw.NotADBError)):
+        kind = StoreDamagedError
+    elif isinstance(error, apsw.FullError) or (failed and number in NO_ROOM and not synced):
+        kind = StoreFullError
+    elif isinstance(error, apsw.ReadOnlyError) or (failed and number == errno.EROFS):
+        kind = StoreReadOnlyError
+    text = f"{type(error).__name__}: {error}" if isinstance(error, apsw.Error) else str(error)
+    return kind(f"{what}: {text}" if what else text)
+
+
+def open_database(folder: Path, now_ns: int, files: StoreFiles = SYSTEM) -> apsw.Connection:
     """Open or create the store of a state folder.
 
     WAL with synchronous=FULL: a commit returns after fsync, which is what a receipt promises.
@@ -59,40 +65,49 @@ def open_database(folder: Path, now_ns: int) -> apsw.Connection:
     Raises:
         StoreError: the file is of a newer format, damaged, or cannot be opened.
     """
+    path = folder / FILE
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (folder / FILE).touch(mode=0o600)
-        db = apsw.Connection(str(folder / FILE))
+        files.touch(path)
+        db = files.connect(path)
     except (apsw.Error, OSError) as error:
-        raise StoreError(f"{folder / FILE}: {error}") from error
+        raise explained(error, path) from error
     try:
         _prepare(db, now_ns)
-    except (apsw.Error, StoreError) as error:
-        db.close()  # now: a later close would take away the log of a new file of this name
-        raise StoreError(f"{folder / FILE}: {error}") from error
+    except apsw.Error as error:
+        failure = explained(error, path, db.system_errno)
+        leave(db)
+        raise failure from error
+    except StoreError as error:
+        leave(db)
+        raise type(error)(f"{path}: {error}") from error
     return db
 
 
 def _prepare(db: apsw.Connection, now_ns: int) -> None:
     db.set_busy_timeout(1000)
+    refuse_newer(db)
     db.pragma("journal_mode", "wal")
     db.pragma("synchronous", "full")
-    db.pragma("wal_autocheckpoint", 1000)
     db.pragma("journal_size_limit", 16 * 2**20)
-    version = db.pragma("user_version")
-    if version == 0:
+    db.wal_autocheckpoint(0)  # SQLite hides what goes wrong there; see Store.transaction
+    if db.pragma("user_version") == 0:
         _create(db, now_ns)
-    elif version != FORMAT:
-        raise StoreError(f"has format {version}, this version reads {FORMAT}")
-    db.execute(_ADDED)
+    upgrade(db)
 
 
 def _create(db: apsw.Connection, now_ns: int) -> None:
     with db:
-        db.execute(_TABLES)
+        db.execute(FIRST)
         # 48 bits of chance: stays exact in JSON, and a state folder made anew never reuses record ids
         db.execute("INSERT INTO meta VALUES ('epoch', ?), ('created_ns', ?)", (secrets.randbits(48), now_ns))
-        db.pragma("user_version", FORMAT)
+        db.pragma("user_version", 1)
+
+
+def leave(db: apsw.Connection) -> None:
+    """Close without folding the log into the file: nothing is written or synced any more on these descriptors."""
+    db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    db.close(True)
 
 
 def rows_of(db: apsw.Connection, sql: str, values: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -101,12 +116,21 @@ def rows_of(db: apsw.Connection, sql: str, values: tuple[Any, ...] = ()) -> Iter
 
 
 def get_meta(db: apsw.Connection, key: str, default: int) -> int:
-    """A number of the meta table."""
-    for (value,) in db.execute("SELECT value FROM meta WHERE key = ?", (key,)):
-        return int(value)
+    """A number of the meta table.
+
+    Raises:
+        StoreDamagedError: it is not the number that was written.
+    """
+    for value, crc in rows_of(db, "SELECT value, crc FROM meta WHERE key = ?", (key,)):
+        if not isinstance(value, int) or not intact(crc, key, value):
+            raise StoreDamagedError(f"meta {key} is damaged")
+        return value
     return default
 
 
 def set_meta(db: apsw.Connection, key: str, value: int) -> None:
     """Write a number of the meta table; part of the caller's transaction."""
-    db.execute("INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, value))
+    db.execute(
+        "INSERT INTO meta VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value, crc = excluded.crc",
+        (key, value, crc_of(key, value)),
+    )

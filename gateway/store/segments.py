@@ -1,7 +1,7 @@
 """A journal block: what came in between two commits, in order. A pure codec.
 
-A block is zstd over a msgpack list of ``[kind, body]``: 0 a frame (columns, see gateway.wire.columns),
-1 a tick (stream time, ns), 2 a step of the wall clock (ns), 3 another error bound of a step
+A block is an envelope (gateway.wire.envelope) around a msgpack list of ``[kind, body]``: 0 a frame (columns, see
+gateway.wire.columns), 1 a tick (stream time, ns), 2 a step of the wall clock (ns), 3 another error bound of a step
 (``[pipeline, step, absolute, percent]``).
 """
 
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgpack
-import zstandard
 
 from gateway.errors import PayloadError
 from gateway.frame import Frame
 from gateway.wire import columns
+from gateway.wire.envelope import seal, unseal
 from pipelines.bounds import Bound
 
 MAX_BYTES = 1 << 28
@@ -64,7 +64,7 @@ def encode(segments: Iterable[Segment]) -> bytes:
                 items.append((2, delta_ns))
             case Rebound(pipeline, step, bound):
                 items.append((3, [pipeline, step, bound.absolute, bound.percent]))
-    return zstandard.ZstdCompressor(level=1, write_checksum=True).compress(msgpack.packb(items))
+    return seal(msgpack.packb(items), level=1)
 
 
 def decode(block: bytes) -> list[Segment]:
@@ -74,10 +74,8 @@ def decode(block: bytes) -> list[Segment]:
         PayloadError: the bytes are damaged or not a block.
     """
     try:
-        if not 0 < zstandard.frame_content_size(block) <= MAX_BYTES:
-            raise PayloadError("bad-block", "size")
-        items = msgpack.unpackb(zstandard.ZstdDecompressor().decompress(block, max_output_size=MAX_BYTES))
-    except (zstandard.ZstdError, ValueError, msgpack.UnpackException) as error:
+        items = msgpack.unpackb(unseal(block, MAX_BYTES))
+    except (ValueError, msgpack.UnpackException) as error:
         raise PayloadError("bad-block", str(error)) from error
     if not isinstance(items, list):
         raise PayloadError("bad-block", "not a list")

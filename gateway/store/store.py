@@ -3,25 +3,44 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import apsw
 
 from gateway.directory import Directory
 from gateway.errors import PayloadError, StateInUseError, StoreError
 from gateway.store import state as snapshots
+from gateway.store.check import crc_of, intact, numbered
 from gateway.store.config import StoreConfig
-from gateway.store.database import FILE, get_meta, open_database, rows_of, set_meta
+from gateway.store.database import (
+    FILE,
+    StoreDamagedError,
+    explained,
+    get_meta,
+    leave,
+    open_database,
+    rows_of,
+    set_meta,
+)
+from gateway.store.files import SYSTEM, StoreFiles
 from gateway.store.journal import Journal
+from gateway.store.saved import JUMP, Salvaged, sequences_hold
 from gateway.store.spool import Spool
 from gateway.store.tokens import TokenTable
+from gateway.store.upgrade import expected_schema, schema_of
 
 log = logging.getLogger(__name__)
+
+HELD_BYTES = 2**20
+"""What may wait for uplinks in a transaction that is left open."""
+LOG_PAGES = 1000
+"""Pages in the write-ahead log (4 MB) from which on it is folded into the file."""
+CHECKED_BYTES = 32 * 2**20
+"""A file up to this size is checked as a whole before it is used: below half a second on a small board."""
 
 Memory = dict[tuple[str, str], bytes]
 """What adapters have learned of their devices, by (adapter, key)."""
@@ -30,21 +49,19 @@ Memory = dict[tuple[str, str], bytes]
 class StateLock:
     """The exclusive hold on a state folder; the kernel lets go of it when the process ends, however."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, files: StoreFiles = SYSTEM) -> None:
         self._path = folder / "lock"
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StoreError(f"state folder {folder}: {error.strerror}") from error
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._fd = files.lock(self._path)
         except BlockingIOError:
             holder = self._path.read_text(errors="replace").strip() or "?"
-            os.close(self._fd)
             raise StateInUseError(f"state folder {folder} is in use by process {holder}") from None
-        os.ftruncate(self._fd, 0)
-        os.write(self._fd, str(os.getpid()).encode())
+        except OSError as error:
+            raise StoreError(f"state folder {folder}: {error.strerror}") from error
+        with contextlib.suppress(OSError):  # on a full disk; the lock holds, only nobody is told whose it is
+            os.ftruncate(self._fd, 0)
+            os.write(self._fd, str(os.getpid()).encode())
 
     def release(self) -> None:
         """Give the folder free."""
@@ -58,18 +75,33 @@ class Store:
         StoreError: the file cannot be opened or is of a newer format.
     """
 
-    def __init__(self, folder: Path, config: StoreConfig, now_ns: int) -> None:
+    def __init__(self, folder: Path, config: StoreConfig, now_ns: int, files: StoreFiles = SYSTEM) -> None:
         self.folder = folder
         self.config = config
-        self._db = open_database(folder, now_ns)
+        self.files = files
+        self.salvaged: Salvaged | None = None
+        """What was saved of a damaged store when this one was opened."""
+        self._db = open_database(folder, now_ns, files)
+        self._log_pages = 0
+        self._failed = False
+        self._db.set_wal_hook(self._logged)
+        self._reserved = 0
+        """Seqs below it may be given out before they are on disk, see :meth:`leap`."""
+        if config.flash is not None:
+            self._db.pragma("cache_spill", 0)  # an open transaction writes nothing until its end
         with contextlib.ExitStack() as undo:
-            undo.callback(self._db.close)
+            undo.callback(self.abandon)
             self._load()
             undo.pop_all()
+
+    def _logged(self, _db: apsw.Connection, _name: str, pages: int) -> int:
+        self._log_pages = pages
+        return apsw.SQLITE_OK
 
     def _load(self) -> None:
         config = self.config
         self.epoch = get_meta(self._db, "epoch", 0)
+        self._owed = get_meta(self._db, "reserved", 0)
         self.processed = get_meta(self._db, "processed", 0)
         """Journal position up to which the pipelines' output is in the spool."""
         self.checkpointed = get_meta(self._db, "checkpoint", 0)
@@ -82,8 +114,19 @@ class Store:
         self.spool.load()
 
     def close(self) -> None:
-        """Close the connection; folds the write-ahead log into the file."""
-        self._db.close()
+        """Close the connection; folds the write-ahead log into the file, unless it has failed."""
+        if self._reserved and not self._failed:
+            with contextlib.suppress(StoreError), self.transaction():
+                set_meta(self._db, "reserved", 0)  # an end in order: nothing was given out that is not written
+        if self._failed:
+            self.abandon()
+        else:
+            self._db.close()
+
+    def abandon(self) -> None:
+        """Close a connection that failed: what could not be synced on its descriptors is not tried on them again."""
+        with contextlib.suppress(apsw.ConnectionClosedError):
+            leave(self._db)
 
     def status(self) -> dict[str, Any]:
         """For ``status``: plain JSON types."""
@@ -96,55 +139,117 @@ class Store:
                 "processed": self.processed,
                 "damaged": self.journal.damaged,
             },
-            "spool": {
-                uplink: {
-                    "rows": gauge.rows,
-                    "bytes": gauge.bytes,
-                    "samples": gauge.samples,
-                    "oldest_ns": self.spool.oldest_ns(uplink),
-                    "lost": self.spool.lost.get(uplink, 0),
-                }
-                for uplink, gauge in self.spool.gauges.items()
-            },
+            "spool": self.spool.status(),
             "damaged": self.spool.damaged,
+            "salvaged": self.salvaged.as_dict() if self.salvaged else None,
         }
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing, on disk when it ends.
+    def transaction(self, *, durable: bool = True) -> Iterator[None]:
+        """All or nothing, on disk when it ends; if it need not be ``durable``, with the next one that is.
 
         Raises:
-            StoreError: nothing of it is durable.
+            StoreError: nothing of it is durable, nor of those before it that were not.
         """
+        whole = False
         try:
-            self._db.execute("BEGIN IMMEDIATE")
+            if not self._db.in_transaction:
+                self._db.execute("BEGIN IMMEDIATE")
             yield
-            self._db.execute("COMMIT")
+            if durable or self._full_of_news():
+                self._reserve()
+                self._db.execute("COMMIT")
+                if self._log_pages >= LOG_PAGES:
+                    self._fold()
+            whole = True
         except apsw.Error as error:
-            raise StoreError(f"{type(error).__name__}: {error}") from error
+            self._failed = True
+            raise explained(error, number=self._db.system_errno) from error
         finally:
-            if self._db.in_transaction:  # SQLite has rolled back by itself after some errors, not after others
+            if not whole and self._db.in_transaction:  # SQLite has rolled back by itself after some errors only
                 with contextlib.suppress(apsw.Error):
                     self._db.execute("ROLLBACK")
 
+    @property
+    def synced(self) -> bool:
+        """Whether all that was committed is on disk."""
+        return not self._db.in_transaction
+
+    def _full_of_news(self) -> bool:
+        """Whether an open transaction holds as much as it may: an uplink does not take what there is."""
+        waiting = sum(gauge.bytes for gauge in self.spool.gauges.values())
+        return waiting > HELD_BYTES or self.spool.newest > self._reserved - JUMP // 2
+
+    def _reserve(self) -> None:
+        """Before seqs are given out that are not written: say so on disk. Part of a durable transaction."""
+        if self.config.flash is not None and self.spool.newest > self._reserved - JUMP // 2:
+            self._reserved = self.spool.newest + JUMP
+            set_meta(self._db, "reserved", self._reserved)
+
+    def leap(self) -> bool:
+        """Pass over seqs that may have been given out without being written; part of the caller's transaction.
+
+        A record id never repeats with another content. The answer is whether there may be any: the last end was not in
+        order, and ``store.flash`` was in force.
+        """
+        owed, self._owed = self._owed, 0
+        if owed:
+            self.spool.pass_over(owed)
+        return bool(owed)
+
+    def _fold(self) -> None:
+        """Fold the write-ahead log into the file. Not left to SQLite, which would keep its failures to itself."""
+        self._log_pages = 0
+        with contextlib.suppress(apsw.BusyError):  # somebody reads; the next one will do
+            self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+
+    def probe(self) -> None:
+        """Find out whether the store can be written, with as little as there is.
+
+        Raises:
+            StoreError: it cannot.
+        """
+        with self.transaction():
+            set_meta(self._db, "opened", get_meta(self._db, "opened", 0) + 1)
+
+    def check(self) -> None:
+        """Look for damage: in the schema, and everywhere if the file is small enough for that at every start.
+
+        Raises:
+            StoreDamagedError: there is some.
+        """
+        if not expected_schema() <= schema_of(self._db):
+            raise StoreDamagedError("the tables are not those of this format")
+        if not sequences_hold(self._db):
+            raise StoreDamagedError("the numbers that are given next are not behind those given before")
+        if (self.folder / FILE).stat().st_size <= CHECKED_BYTES:
+            found = self._db.pragma("integrity_check", 1)
+            if found != "ok":
+                raise StoreDamagedError(str(found))
+
     def load_directory(self, directory: Directory) -> None:
         """Fill an empty directory from disk."""
-        directory.load(self._db.execute("SELECT id, row FROM directory ORDER BY id"))
+        rows = rows_of(self._db, "SELECT id, row, crc FROM directory ORDER BY id")
+        directory.load((number, row if crc in {None, numbered(number, row)} else b"") for number, row, crc in rows)
 
     def write_directory(self, directory: Directory) -> None:
         """Write what changed in the directory; part of the caller's transaction."""
-        self._db.executemany("INSERT OR REPLACE INTO directory VALUES (?, ?)", directory.changes())
+        rows = [(number, row, numbered(number, row)) for number, row in directory.changes()]
+        if rows:
+            self._db.executemany("INSERT OR REPLACE INTO directory VALUES (?, ?, ?)", rows)
+            points = max(get_meta(self._db, "points", 0), 1 + max(number for number, _, _ in rows))
+            set_meta(self._db, "points", points)
 
     def read_memory(self) -> Memory:
         """What adapters have learned, by (adapter, key)."""
-        found = rows_of(self._db, "SELECT adapter, key, value FROM memory")
-        return {(adapter, key): value for adapter, key, value in found}
+        found = rows_of(self._db, "SELECT adapter, key, value, crc FROM memory")
+        return {(adapter, key): value for adapter, key, value, crc in found if intact(crc, adapter, key, value)}
 
     def write_memory(self, learned: Memory) -> None:
         """Write what adapters have learned anew; part of the caller's transaction."""
-        rows = [(adapter, key, value) for (adapter, key), value in learned.items()]
+        rows = [(*key, value, crc_of(*key, value)) for key, value in learned.items()]
         if rows:
-            self._db.executemany("INSERT OR REPLACE INTO memory VALUES (?, ?, ?)", rows)
+            self._db.executemany("INSERT OR REPLACE INTO memory VALUES (?, ?, ?, ?)", rows)
 
     def mark_processed(self, position: int, stream_ns: int) -> None:
         """Say up to where the spool holds the output; part of the caller's transaction."""
@@ -173,57 +278,3 @@ class Store:
             except PayloadError as error:
                 log.error("checkpoint of pipeline %s is damaged: %s", name, error)  # noqa: TRY400  no traceback needed
         return states
-
-
-T = TypeVar("T")
-
-
-def with_store(folder: Path, config: StoreConfig, now_ns: int, use: Callable[[Store], T]) -> T:
-    """Open the store of a state folder and begin to use it; one that is damaged is set aside, and a new one begun.
-
-    ``use`` reads what it needs to start. A file that is no database, or whose rows are not what was
-    written, may not keep a gateway on an unattended box from starting.
-
-    Raises:
-        StoreError: it cannot be opened for another reason (a newer format, a full disk, no permission).
-    """
-    try:
-        return _used(folder, config, now_ns, use)
-    except (StoreError, apsw.Error, ValueError, TypeError, ArithmeticError, LookupError) as error:
-        if not _damaged(folder, error):
-            raise
-        for suffix in ("", "-wal", "-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                (folder / (FILE + suffix)).rename(folder / f"corrupt-{now_ns}-{FILE}{suffix}")
-        log.error(  # noqa: TRY400  the cause is in the message, a traceback tells no more
-            "the store was damaged; it is set aside as corrupt-%d-%s, and a new one begins: %s", now_ns, FILE, error
-        )
-        return _used(folder, config, now_ns, use)
-
-
-def _used(folder: Path, config: StoreConfig, now_ns: int, use: Callable[[Store], T]) -> T:
-    store = Store(folder, config, now_ns)
-    with contextlib.ExitStack() as undo:
-        undo.callback(store.close)
-        used = use(store)
-        undo.pop_all()
-    return used
-
-
-def _damaged(folder: Path, error: Exception) -> bool:
-    """Whether an error comes from a damaged file, and not from what the file lies on or from a defect of ours."""
-    cause = error.__cause__ if isinstance(error, StoreError) else error
-    if isinstance(cause, (apsw.NotADBError, apsw.CorruptError)):
-        return True
-    if isinstance(cause, (apsw.BusyError, apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError)):
-        return False
-    if isinstance(error, StoreError) and cause is None:
-        return False
-    try:
-        db = apsw.Connection(str(folder / FILE), flags=apsw.SQLITE_OPEN_READWRITE)
-        try:
-            return bool(db.pragma("integrity_check", 1) != "ok")
-        finally:
-            db.close()
-    except apsw.Error:
-        return True

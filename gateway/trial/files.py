@@ -15,7 +15,7 @@ from gateway.trial.captured import Capture
 from gateway.trial.jsonl import JsonLines
 from gateway.trial.lines import Lines
 from gateway.trial.long import COLUMNS, LongCsv
-from gateway.trial.source import Chunk, Names, Samples, in_time_order
+from gateway.trial.source import Chunk, Names, Samples, Source, in_time_order
 from gateway.trial.wide import WideCsv
 
 STANDARD_INPUT: Final = Path("-")
@@ -98,7 +98,7 @@ def opened(path: Path, names: Names) -> Iterator[FileSource]:
 class Sorted:
     """A source whose samples are put in the order of time; all of them are in memory, 22 bytes each."""
 
-    def __init__(self, source: FileSource) -> None:
+    def __init__(self, source: Source) -> None:
         self._source = source
         self.size = source.size
 

@@ -118,6 +118,16 @@ def braille(panel: Panel) -> str:
     return "\n".join(lines)
 
 
+def single(title: str, unit: str, times: Times, values: Values) -> str:
+    """One series alone, in dots of 2 by 4 a character."""
+    low, high = _extent(Panel(title, unit, times, values, values))
+    labels = {0: f"{high:g}", ROWS - 1: f"{low:g}"}
+    lines = [f"{labels.get(row, ''):>12} │{text}" for row, text in enumerate(_dots(times, values, low, high))]
+    if len(times):
+        lines.append(f"{'':13} {_when(int(times.min()))} to {_when(int(times.max()))} UTC {unit}")
+    return "\n".join([title, *lines])
+
+
 def _dots(times: Times, values: Values, low: float, high: float) -> list[str]:
     """Rows of characters, the highest first."""
     cells = np.zeros((ROWS, COLUMNS), np.int64)

@@ -1,15 +1,17 @@
 """Runs samples and the passing of time through a graph of pipelines, as the daemon would have.
 
 The stream time of a trial follows the times of the samples. The daemon ticks four times a second while samples
-come or wait. Replayed that way, a file with a row a second would cost a thousand times what its samples do; so there
-are two ways:
+come or wait, and once before the first sample after a quiet time. Replayed that way, a file with a row a second would
+cost a thousand times what its samples do; so there are two ways:
 
 * **exactly**: samples are cut where a tick lies between them. At most one tick follows the samples of a quarter of a
   second; while nothing comes, ticks follow at steps that grow by a part of the silence, and the last comes just
-  before the next sample.
+  before the next sample, also where nothing waits.
 * **swiftly**, where the samples come in the order of time: then a tick more or less closes no window too soon, and a
   chunk is run as a whole. It is cut at pauses, which are ticked through as above, and every twelve hours, so that no
   sample lies a day ahead of its point and is taken for a wild date.
+
+A row dated more than a day ahead of the rows on both sides of it is a wild date, at which no time passes.
 
 Which way it is depends on what the steps hear of time (:func:`longest_span`): nothing; when a point falls silent for
 ``max_silence``, for which a tick every sixteenth of that is enough; or more, such as a gap that they tell, which needs
@@ -33,10 +35,13 @@ from pipelines.runner import Step
 
 TICK_NS: Final = 250_000_000
 """The daemon's."""
+QUIET_NS: Final = 2 * TICK_NS
+"""Without a tick for longer than this a sample comes behind one, as in :mod:`gateway.intake`."""
 FINE: Final = 64
 """Steps of a silence grow by its 64th part: tests, where a user looks at single ticks."""
 COARSE: Final = 4
 SPAN_NS: Final = 12 * 3600 * 1_000_000_000
+WILD_NS: Final = 2 * SPAN_NS
 PAUSE_NS: Final = 1_000_000_000
 """A silence is at least so long, and:"""
 PAUSE_PERIODS: Final = 16
@@ -101,17 +106,21 @@ class Replay:
         if self._newest is None:
             self._ticked = int(times[0]) // TICK_NS * TICK_NS
             self._newest = int(times[0])
-        stream = np.maximum(np.maximum.accumulate(times), self._newest)
+        tame = _tame(times)
+        stream = np.maximum(np.maximum.accumulate(tame), self._newest)
         late = int(np.count_nonzero(times < stream))
         self.disorder += late
-        exactly = late or self._span_ns <= TICK_NS
+        exactly = late or tame is not times or self._span_ns <= TICK_NS
         cuts = _slots(stream) if exactly else _stretches(stream, self._span_ns)
         for start, end in itertools.pairwise([0, *cuts.tolist(), len(times)]):
             self._segment(chunk.part(start, end), int(stream[start]), int(stream[end - 1]))
 
     def _segment(self, frame: Frame, first: int, last: int) -> None:
         """Samples between two ticks."""
-        self.pass_until(first // TICK_NS * TICK_NS)
+        begin = first // TICK_NS * TICK_NS
+        self.pass_until(begin)
+        if begin - self._ticked > QUIET_NS:
+            self._tick(begin)
         self._taker(self._graph.process(frame))
         self._newest = last
         self._tick((last // TICK_NS + 1) * TICK_NS)
@@ -151,6 +160,20 @@ class Replay:
         self._taker(self._graph.tick(now_ns))
         self._ticked = now_ns
         self.ticks += 1
+
+
+def _tame(times: Times) -> Times:
+    """The same times, but wild dates get the time before them."""
+    if times.max() - times.min() <= WILD_NS:
+        return times
+    first = np.flatnonzero(np.append(True, times[1:] != times[:-1]))  # of rows of one time
+    distinct = times[first]
+    wild = np.zeros(len(distinct), np.bool_)
+    wild[1:-1] = distinct[1:-1] - WILD_NS > np.maximum(distinct[:-2], distinct[2:])
+    if not wild.any():
+        return times
+    distinct[1:] = np.where(wild[1:], distinct[:-1], distinct[1:])
+    return np.repeat(distinct, np.diff(first, append=len(times)))
 
 
 def _slots(stream: Times) -> Index:

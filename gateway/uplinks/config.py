@@ -10,6 +10,10 @@ import msgspec
 from adapters.mqtt.config import check_broker_url, check_state_topic, check_tls
 from gateway.errors import FieldError
 from gateway.units import Duration, Size
+from gateway.uplinks.file_config import FileUplinkConfig
+from gateway.uplinks.http_config import HttpUplinkConfig
+from gateway.uplinks.kafka_config import KafkaUplinkConfig
+from gateway.uplinks.nats.config import NatsUplinkConfig
 from gateway.uplinks.options import BatchOptions, Format, TimeFormat, UplinkConfig
 from gateway.uplinks.sparkplug.config import SparkplugUplinkConfig
 
@@ -20,7 +24,10 @@ __all__ = [
     "UPLINKS",
     "FileUplinkConfig",
     "Format",
+    "HttpUplinkConfig",
+    "KafkaUplinkConfig",
     "MqttUplinkConfig",
+    "NatsUplinkConfig",
     "StdoutUplinkConfig",
     "TimeFormat",
     "UplinkConfig",
@@ -58,13 +65,24 @@ class MqttUplinkConfig(BatchOptions, frozen=True, kw_only=True, tag="mqtt"):
     """A silent connection is probed this often."""
     timeout: Duration = Duration(10)
     """How long to wait for a connection or an acknowledgement before the link counts as down."""
+    reconnect: Duration = Duration(1)
+    """The longest pause between attempts to connect; each is somewhere between nothing and this."""
     in_flight: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 20
-    """Batches sent and not yet acknowledged."""
+    """Batches sent and not yet acknowledged; an MQTT 5 broker may want fewer."""
+    max_payload: Size = Size(0)
+    """The largest message that the broker takes: a batch that is larger is given up, with a loss marker. ``0``: what an
+    MQTT 5 broker says. One of 3.1.1 can only drop the connection."""
+    receipts: Literal["broker", "receiver"] = "broker"
+    """When a batch is done: when the ``broker`` has acknowledged it, or when a ``receiver`` has said on
+    ``<topic>/receipt`` that it is safe there."""
+    receipt_timeout: Duration = Duration(60)
+    """A batch that no receiver has confirmed by then is sent again; the time doubles with each repetition, up to an
+    hour. For ``receipts: receiver``."""
 
     def __post_init__(self) -> None:
         check_broker_url(self.url)
         _check_topic(self.topic)
-        for field in ("keepalive", "timeout"):
+        for field in ("keepalive", "timeout", "reconnect", "receipt_timeout"):
             if getattr(self, field) <= 0:
                 raise FieldError(field, "must be above 0")
         check_tls(self.url, self.ca, self.cert, self.key)
@@ -77,29 +95,12 @@ class MqttUplinkConfig(BatchOptions, frozen=True, kw_only=True, tag="mqtt"):
         return MqttUplink(self)
 
 
-class FileUplinkConfig(BatchOptions, frozen=True, kw_only=True, tag="file"):
-    """Append each batch to a file: JSON lines, or msgpack objects back to back for ``frame``."""
-
-    path: Annotated[str, msgspec.Meta(min_length=1)]
-    """The file to append to."""
-    max_size: Size = Size(64 * 2**20)
-    """The file is rotated when it has reached this."""
-    keep: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 10
-    """Rotated files that are kept: ``path.1`` is the newest of them."""
-
-    def create(self) -> Uplink:
-        """See the base class."""
-        from gateway.uplinks.file import FileUplink
-
-        return FileUplink(self)
-
-
 class StdoutUplinkConfig(BatchOptions, frozen=True, kw_only=True, tag="stdout"):
     """Write each batch as one line to standard output."""
 
     def create(self) -> Uplink:
         """See the base class."""
-        from gateway.uplinks.file import StdoutUplink
+        from gateway.uplinks.stdout import StdoutUplink
 
         return StdoutUplink(self)
 
@@ -119,7 +120,10 @@ def _check_topic(topic: str) -> None:
 
 UPLINKS: tuple[type[UplinkConfig], ...] = (
     MqttUplinkConfig,
+    NatsUplinkConfig,
     SparkplugUplinkConfig,
+    HttpUplinkConfig,
+    KafkaUplinkConfig,
     FileUplinkConfig,
     StdoutUplinkConfig,
 )

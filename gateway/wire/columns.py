@@ -1,215 +1,204 @@
-"""A frame as bytes and back, bit for bit: version 1 of the column codec.
+"""A frame as bytes and back, bit for bit: version 2 of the column codec. docs/wire/format.md is the specification.
 
-Samples are grouped by point (order within a point is kept). A msgpack map:
+Samples are grouped by point (order within a point is kept). A byte 2 (the version), a byte for the layout, and n, the
+number of samples, as a varint. Layout 1 is plain (gateway.wire.plain). Layout 0, if n is not 0, is made of columns of
+integers (gateway.wire.integers) and series (gateway.wire.series):
 
-    v   1
-    n   number of samples
-    p   distinct point ids, ascending       integer column
-    r   samples of each of them             integer column
-    t   source times, ns                    integer column
-    q   quality words                       integer column
-    e   how each point's values are coded   one byte a point: 0..9 decimal exponent, 254 float32, 255 float64
-    i   values * 10**e as integers          integer column of all points with a decimal exponent, if any
-    f   float32 bit patterns                integer column of all points with 254, if any
-    d   float64, shuffled                   bytes of all points with 255, if any
+    points     a varint, how many; then a column of their ids, ascending
+    runs       a column: samples of each point
+    sharing    if there are two points or more, a column of 0 or 1 for each but the first: 1 if its samples have the
+               very times of those of the point before, which are not written again
+    times      a series, ns, of the points that do not share
+    quality    a column of all samples' quality words
+    values     see gateway.wire.values
 
-A small frame that is written often may instead be packed plainly, which costs a tenth of the time and three
-times the bytes: ``v``, ``n`` and ``x``, the columns point (int32), time (int64), value (float64) and quality
-(uint16) one after the other, little-endian, each shuffled (all lowest bytes first).
-
-The map is compressed with zstd, with a checksum. A point gets the smallest exponent with which
-``round(value * 10**e) / 10**e`` gives every one of its values back bit for bit.
+The whole goes into an envelope (gateway.wire.envelope), or into a block of the journal, which has one.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Final
 
-import msgpack
 import numpy as np
-import numpy.typing as npt
-import zstandard
 
 from gateway.errors import PayloadError
-from gateway.frame import EMPTY, Frame, Index, Mask, Values, group_starts, grouped
-from gateway.wire import integers
+from gateway.frame import EMPTY, Frame, Index, Mask, Qualities, Times, group_starts, grouped
+from gateway.wire import integers, series, values, version1
+from gateway.wire.envelope import MAX_BYTES, seal, unseal
+from gateway.wire.integers import Int64s, Reader
+from gateway.wire.plain import WIDTH, from_plain, to_plain
+from gateway.wire.series import Runs
 
-VERSION = 1
-MAX_SAMPLES = 1 << 24
-MAX_BYTES = 1 << 28
-
-_EXPONENTS = (0, 1, 2, 3, 4, 6)
-_FLOAT32 = 254
-_FLOAT64 = 255
-_PLAIN = ("<i4", "<i8", "<f8", "<u2")
-_PLAIN_WIDTH = 22
-_EXACT = float(1 << 53)
+VERSION: Final = 2
+MAX_SAMPLES: Final = 1 << 24
+_COLUMNS, _PLAIN = 0, 1
+_ROOM: Final = 3 * WIDTH
+"""No more bytes a sample than these, before compression, come out of :func:`pack`."""
 
 
 def encode(frame: Frame, level: int = 3) -> bytes:
-    """The bytes of a frame. Grouping by point is part of the format; see :func:`decode`."""
-    return zstandard.ZstdCompressor(level=level, write_checksum=True).compress(pack(frame))
+    """The bytes of a frame, with a checksum. Grouping by point is part of the format; see :func:`decode`."""
+    return seal(pack(frame), level)
 
 
 def pack(frame: Frame, plain_below: int = 0) -> bytes:
-    """The map described above, not yet compressed; a frame of fewer samples than ``plain_below`` plainly."""
+    """The layout described above, without envelope; a frame of fewer samples than ``plain_below`` plainly."""
     n = len(frame)
     frame = grouped(frame)
-    if n < plain_below or not n:
-        return bytes(msgpack.packb({"v": VERSION, "n": n, "x": _plain(frame)}))
+    out = bytearray((VERSION, _PLAIN if 0 < n < plain_below else _COLUMNS))
+    integers.write_varint(out, n)
+    if 0 < n < plain_below:
+        out += to_plain(frame)
+    elif n:
+        _write(out, frame)
+    return bytes(out)
+
+
+def _write(out: bytearray, frame: Frame) -> None:
     starts = group_starts(frame.point)
-    runs = np.diff(np.append(starts, n))
-    columns: dict[str, Any] = {
-        "v": VERSION,
-        "n": n,
-        "p": integers.encode(frame.point[starts].astype(np.int64)),
-        "r": integers.encode(runs.astype(np.int64)),
-        "t": integers.encode(frame.time),
-        "q": integers.encode(frame.quality.astype(np.int64)),
-    }
-    columns.update(_encode_values(frame.value, starts, runs))
-    return bytes(msgpack.packb(columns))
+    runs = Runs.of(_lengths(starts, len(frame)))
+    integers.write_varint(out, len(starts))
+    integers.write(out, frame.point[starts].astype(np.int64))
+    integers.write(out, runs.lengths.astype(np.int64))
+    _write_times(out, frame.time, runs)
+    if not np.count_nonzero(frame.quality != frame.quality[0]):
+        integers.write(out, frame.quality[:1].astype(np.int64))
+    else:
+        integers.write(out, frame.quality.astype(np.int64))
+    values.write(out, np.ascontiguousarray(frame.value), runs)
 
 
-def _plain(frame: Frame) -> bytes:
-    columns = (frame.point, frame.time, frame.value, frame.quality)
-    return b"".join(_bytes_first(column).T.tobytes() for column in columns)
+def _lengths(starts: Index, n: int) -> Index:
+    lengths = np.empty(len(starts), np.intp)
+    np.subtract(starts[1:], starts[:-1], out=lengths[:-1])
+    lengths[-1] = n - starts[-1]
+    return lengths
 
 
-def _bytes_first(column: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    little = column.astype(column.dtype.newbyteorder("<"), copy=False)
-    return np.ascontiguousarray(little).view(np.uint8).reshape(len(column), column.dtype.itemsize)
+def _write_times(out: bytearray, time: Times, runs: Runs) -> None:
+    if len(runs.starts) > 1:
+        shares = _sharing(time, runs)
+        integers.write(out, shares[1:].astype(np.int64))
+        if np.count_nonzero(shares):
+            time, runs = time[runs.spread(~shares)], runs.some(~shares)
+    series.write(out, time, runs)
 
 
-def _from_plain(raw: bytes, n: int) -> Frame:
-    if len(raw) != n * _PLAIN_WIDTH:
-        raise PayloadError("bad-frame", f"{len(raw)} plain bytes for {n} samples")
-    columns: list[npt.NDArray[Any]] = []
-    at = 0
-    for kind in _PLAIN:
-        width = np.dtype(kind).itemsize
-        shuffled = np.frombuffer(raw, np.uint8, n * width, at).reshape(width, n)
-        columns.append(np.ascontiguousarray(shuffled.T).view(kind).reshape(n))
-        at += n * width
-    if n and (columns[0].min() < 0 or (np.diff(columns[0]) < 0).any()):
-        raise PayloadError("bad-frame", "points are not in order")
-    return Frame(*columns)
+def _sharing(time: Times, runs: Runs) -> Mask:
+    """Which points' samples have the very times of those of the point before, [points]."""
+    lengths = runs.lengths
+    shares = np.zeros(len(lengths), np.bool_)
+    if runs.even:
+        table = time.reshape(len(lengths), runs.even)
+        np.equal(table[1:, 0], table[:-1, 0], out=shares[1:])
+        if runs.even > 1 and np.count_nonzero(shares):
+            shares[1:] &= (table[1:] == table[:-1]).all(axis=1)
+        return shares
+    shares[1:] = lengths[1:] == lengths[:-1]
+    before = np.arange(runs.n) - runs.spread(np.where(shares, lengths, 0))
+    shares &= np.logical_and.reduceat(time == time[before], runs.starts)
+    return shares
 
 
-def _encode_values(value: Values, starts: Index, runs: Index) -> dict[str, Any]:
-    codes = _choose(value, starts)
-    each = np.repeat(codes, runs)
-    out: dict[str, Any] = {"e": codes.tobytes()}
-    decimal = each < _FLOAT32
-    if decimal.any():
-        out["i"] = integers.encode(np.rint(value[decimal] * _power(each[decimal])).astype(np.int64))
-    single = each == _FLOAT32
-    if single.any():
-        out["f"] = integers.encode(value[single].astype(np.float32).view(np.int32).astype(np.int64))
-    double = each == _FLOAT64
-    if double.any():
-        out["d"] = integers.shuffle(value[double].view(np.int64), 8)
-    return out
-
-
-def _power(exponents: npt.NDArray[np.uint8]) -> Values:
-    table = np.array([10.0**e for e in range(10)])
-    result: Values = table[exponents]
-    return result
-
-
-def _choose(value: Values, starts: Index) -> npt.NDArray[np.uint8]:
-    """The code of each point: the smallest decimal exponent, else float32, else float64, [points]."""
-    codes = np.full(len(starts), _FLOAT64, np.uint8)
-    bits = value.view(np.int64)
-    with np.errstate(all="ignore"):
-        single = (value.astype(np.float32).astype(np.float64).view(np.int64) == bits) & ~np.isnan(value)
-        codes[np.logical_and.reduceat(single, starts)] = _FLOAT32
-        undecided: Mask = np.ones(len(starts), np.bool_)
-        for exponent in _EXPONENTS:
-            scaled = np.rint(value * 10.0**exponent)
-            fits = ((scaled / 10.0**exponent).view(np.int64) == bits) & (np.abs(scaled) < _EXACT)
-            fits &= (scaled != 0) | (bits == 0)  # an integer has no -0.0
-            whole = np.logical_and.reduceat(fits, starts) & undecided
-            codes[whole] = exponent
-            undecided &= ~whole
-            if not undecided.any():
-                break
-    return codes
-
-
-def decode(raw: bytes) -> Frame:
-    """The inverse of :func:`encode`; samples come grouped by point.
+def decode(raw: bytes, most: int = MAX_SAMPLES) -> Frame:
+    """The inverse of :func:`encode`, of version 1 too; samples come grouped by point, at most so many.
 
     Raises:
-        PayloadError: the bytes are not a frame of this version, or were damaged.
+        PayloadError: the bytes are not a frame, of a newer version (``bad-version``), or were damaged (``damaged``).
     """
-    try:
-        size = zstandard.frame_content_size(raw)
-        if not 0 < size <= MAX_BYTES:
-            raise PayloadError("bad-frame", f"content of {size} bytes")
-        packed = zstandard.ZstdDecompressor().decompress(raw, max_output_size=MAX_BYTES)
-    except zstandard.ZstdError as error:
-        raise PayloadError("bad-frame", str(error)) from error
-    return unpack(packed)
+    return unpack(unseal(raw, min(MAX_BYTES, _ROOM * most + 1024)), most)
 
 
-def unpack(packed: bytes) -> Frame:
+def unpack(packed: bytes, most: int = MAX_SAMPLES) -> Frame:
     """The inverse of :func:`pack`.
 
     Raises:
-        PayloadError: the bytes are not a frame of this version.
+        PayloadError: the bytes are not a frame, or of a newer version.
     """
-    try:
-        columns = msgpack.unpackb(packed, max_array_len=8, max_map_len=16)
-    except (ValueError, TypeError, msgpack.UnpackException) as error:
-        raise PayloadError("bad-frame", str(error)) from error
-    if not isinstance(columns, dict) or columns.get("v") != VERSION:
-        raise PayloadError("bad-frame", "not a frame of version 1")
-    try:
-        return _decode_columns(columns)
-    except (KeyError, TypeError, ValueError, OverflowError, IndexError) as error:
-        raise PayloadError("bad-frame", f"{type(error).__name__}: {error}") from error
+    if not packed:
+        raise PayloadError("bad-frame", "no bytes")
+    if packed[0] >= 0x80:  # a map of msgpack
+        return version1.unpack(packed, most)
+    if packed[0] != VERSION:
+        raise PayloadError("bad-version", f"a frame of version {packed[0]}; this one reads up to {VERSION}")
+    reader = Reader(packed, 1)
+    layout, n = reader.byte(), reader.varint()
+    if n > most:
+        raise PayloadError("bad-frame", f"{n} samples; at most {most} are taken")
+    if layout == _PLAIN:
+        return from_plain(reader.take(reader.left), n)
+    if layout != _COLUMNS:
+        raise PayloadError("bad-frame", f"layout {layout}")
+    frame = _read(reader, n) if n else EMPTY
+    if reader.left:
+        raise PayloadError("bad-frame", f"{reader.left} bytes too many")
+    return frame
 
 
-def _decode_columns(columns: dict[str, Any]) -> Frame:
-    n = columns["n"]
-    if not isinstance(n, int) or not 0 <= n <= MAX_SAMPLES:
-        raise PayloadError("bad-frame", f"{n} samples")
-    if "x" in columns:
-        return _from_plain(columns["x"], n)
-    if n == 0:
-        return EMPTY
-    codes = np.frombuffer(columns["e"], np.uint8)
-    runs = integers.decode(columns["r"], len(codes))
-    if runs.min(initial=1) < 1 or int(runs.sum()) != n or runs.max() > n:
+def sizes(packed: bytes) -> dict[str, int]:
+    """Bytes of each column of what :func:`pack` made: points, times, quality and values. Of version 1: nothing.
+
+    Raises:
+        PayloadError: as for :func:`unpack`.
+    """
+    found: dict[str, int] = {}
+    if packed[:2] == bytes((VERSION, _COLUMNS)):
+        reader = Reader(packed, 2)
+        begun = reader.left
+        n = reader.varint()
+
+        def note(name: str) -> None:
+            found[name] = begun - sum(found.values()) - reader.left
+
+        if 0 < n <= MAX_SAMPLES:
+            _read(reader, n, note)
+    return found
+
+
+def _read(reader: Reader, n: int, note: Callable[[str], object] = str) -> Frame:
+    """Columns of n samples; tells which one was read."""
+    count = reader.varint()
+    if not 0 < count <= n:
+        raise PayloadError("bad-frame", f"{count} points in {n} samples")
+    points = reader.column(count)
+    if points[0] < 0 or points[-1] >= 1 << 31 or (points[1:] <= points[:-1]).any():
+        raise PayloadError("bad-frame", "points are out of range, or not in order")
+    lengths = reader.column(count)
+    if lengths.min() < 1 or lengths.max() > n or int(lengths.sum()) != n:
         raise PayloadError("bad-frame", "the runs do not add up")
-    points = integers.decode(columns["p"], len(codes))
-    if points.min() < 0 or points.max() >= 1 << 31:
-        raise PayloadError("bad-frame", "a point id is out of range")
-    quality = integers.decode(columns["q"], n)
-    if quality.min() < 0 or quality.max() >= 1 << 16:
+    runs = Runs.of(lengths)
+    note("points")
+    times = _read_times(reader, runs)
+    note("times")
+    quality = _read_quality(reader, n)
+    note("quality")
+    value = values.read(reader, runs)
+    note("values")
+    return Frame(runs.spread(points).astype(np.int32), times, value, quality)
+
+
+def _read_times(reader: Reader, runs: Runs) -> Times:
+    if len(runs.starts) == 1:
+        return series.read(reader, runs)
+    shares = np.zeros(len(runs.starts), np.int64)
+    shares[1:] = reader.column(len(shares) - 1)
+    own = shares == 0
+    if not shares.any():
+        return series.read(reader, runs)
+    if (shares[shares != 0] != 1).any() or (runs.lengths[1:] != runs.lengths[:-1])[~own[1:]].any():
+        raise PayloadError("bad-frame", "points share times that cannot")
+    written = runs.some(own)
+    times = series.read(reader, written)
+    if len(written.starts) == 1:
+        return np.tile(times, len(own))
+    whose = np.cumsum(own) - 1
+    index: Int64s = np.arange(runs.n) - runs.spread(runs.starts - written.starts[whose])
+    return times[index]
+
+
+def _read_quality(reader: Reader, n: int) -> Qualities:
+    words = reader.column(n)
+    if words.min() < 0 or words.max() >= 1 << 16:
         raise PayloadError("bad-frame", "a quality is out of range")
-    return Frame(
-        np.repeat(points, runs).astype(np.int32),
-        integers.decode(columns["t"], n),
-        _decode_values(columns, np.repeat(codes, runs)),
-        quality.astype(np.uint16),
-    )
-
-
-def _decode_values(columns: dict[str, Any], each: npt.NDArray[np.uint8]) -> Values:
-    value = np.empty(len(each), np.float64)
-    decimal = each < _FLOAT32
-    if decimal.any():
-        scaled = integers.decode(columns["i"], int(decimal.sum()))
-        value[decimal] = scaled / _power(each[decimal])
-    single = each == _FLOAT32
-    if single.any():
-        patterns = integers.decode(columns["f"], int(single.sum()))
-        with np.errstate(invalid="ignore"):  # foreign bytes may hold a signalling NaN
-            value[single] = patterns.astype(np.int32).view(np.float32)
-    double = each == _FLOAT64
-    if double.any():
-        value[double] = integers.unshuffle(columns["d"], 8, int(double.sum())).view(np.float64)
-    return value
+    return words.astype(np.uint16)

@@ -54,7 +54,8 @@ class Receiver:
         self._port = port
         self._topic = topic
         self._qos = qos
-        self._arrived: list[tuple[int, bytes]] = []
+        self.arrived: list[tuple[int, bytes]] = []
+        """(time of arrival in ns, payload) of each message."""
 
     @contextlib.asynccontextmanager
     async def running(self):
@@ -72,12 +73,12 @@ class Receiver:
             await client.subscribe(self._topic, qos=self._qos)
             ready.set()
             async for message in client.messages:
-                self._arrived.append((time.time_ns(), message.payload))
+                self.arrived.append((time.time_ns(), message.payload))
 
     def latencies_ms(self, warm_s: float, times_of: Callable[[bytes], list[int]]) -> tuple[np.ndarray, int]:
         """One a sample that was published after the warm-up, [n]; and how many samples came in all."""
-        published = [times_of(payload) for _, payload in self._arrived]
-        arrived = np.repeat([at for at, _ in self._arrived], [len(times) for times in published])
+        published = [times_of(payload) for _, payload in self.arrived]
+        arrived = np.repeat([at for at, _ in self.arrived], [len(times) for times in published])
         times = np.array([one for times in published for one in times], np.int64)
         warm = times > times.min() + warm_s * 1e9
         return (arrived - times)[warm] / 1e6, len(times)
@@ -86,7 +87,7 @@ class Receiver:
         """Wait until so many messages have come."""
         async with asyncio.timeout(30):
             while True:
-                if len(self._arrived) >= messages:
+                if len(self.arrived) >= messages:
                     return
                 await asyncio.sleep(0.05)
 

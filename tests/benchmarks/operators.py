@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from gateway.directory import Directory
-from gateway.frame import Frame
+from gateway.frame import Frame, grouped
 from gateway.point import Point
 from gateway.units import decode_quantity
 from pipelines.operators.reduce.news import MANY_LANES
@@ -46,9 +46,12 @@ TICK_EVERY = 10_000
 
 
 class Data:
-    """The same samples as frames of ``size`` and as lists of tuples."""
+    """The same samples as frames of ``size`` and as lists of tuples.
 
-    def __init__(self, size: int, total: int) -> None:
+    With ``ordered`` each frame is ordered by point, as the engine hands the frames of a commit to the pipelines.
+    """
+
+    def __init__(self, size: int, total: int, *, ordered: bool = False) -> None:
         chance = np.random.default_rng(7)
         seconds = total // POINTS
         wander = np.cumsum(chance.normal(0, 0.05, (seconds, POINTS)), axis=0)
@@ -60,9 +63,11 @@ class Data:
         self.warm = min(20_000, total // 2) // size
         """Frames before the clock runs: points are met for the first time once in their life."""
         self.frames = [whole.take(slice(at, at + size)) for at in range(0, total, size)]
-        columns = (ids.tolist(), times.tolist(), values.tolist(), [0] * total)
-        rows = list(zip(*columns, strict=True))
-        self.rows = [rows[at : at + size] for at in range(0, total, size)]
+        if ordered:
+            self.frames = [grouped(frame) for frame in self.frames]
+        self.rows = [
+            list(zip(*(c.tolist() for c in (f.point, f.time, f.value, f.quality)), strict=True)) for f in self.frames
+        ]
         self.ticks = [START_NS + (at + size) // POINTS * SECOND for at in range(0, total, size)]
 
     @property

@@ -117,8 +117,20 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     settle_s: float = 5.0
     """How long the daemon runs before its memory is read."""
     starts: int = 3
+    backlog_quiet_s: float = 10.0
+    backlog_cut_s: float = 20.0
+    """How long the uplink is away."""
     commits: int = 600
     """Group commits of 500 samples."""
+    uplink_batches: int = 500
+    """Batches of 2,000 samples that an uplink has to send."""
+    history_s: int = 6 * 3600
+    """Seconds of a thousand samples that the local history holds."""
+    spool_bytes: int = 2**30
+    """Of the spool that a start finds."""
+    recovered_points: int = 100_000
+    recovered_s: float = 60.0
+    """Of journal that is replayed, at 10,000 samples a second."""
     codec_s: float = 0.25
     """How long each codec is repeated."""
 
@@ -144,9 +156,14 @@ QUICK = Sizes(
     latency_s=1.5,
     warm_s=0.5,
     settle_s=2.0,
+    backlog_quiet_s=4.0,
+    backlog_cut_s=6.0,
     starts=1,
     commits=200,
+    spool_bytes=2**28,
     codec_s=0.1,
+    uplink_batches=200,
+    history_s=1800,
 )
 TINY = msgspec.structs.replace(
     QUICK,
@@ -173,8 +190,15 @@ TINY = msgspec.structs.replace(
     devices=3,
     registers=130,
     settle_s=0.1,
+    backlog_quiet_s=0.5,
+    backlog_cut_s=1.0,
     commits=10,
+    spool_bytes=2**21,
+    recovered_points=1_000,
+    recovered_s=1.0,
     codec_s=0.01,
+    uplink_batches=5,
+    history_s=120,
 )
 """To show that the rows work at all."""
 

@@ -17,10 +17,12 @@ from rich.table import Table
 
 from gateway.errors import OnpathError
 from tests.benchmarks import (
+    backlog,
     brokers,
     coap,
     codec,
     footprint,
+    history,
     latency,
     machine,
     modbus,
@@ -30,8 +32,13 @@ from tests.benchmarks import (
     mqtt,
     operator_library,
     operators,
+    receive,
+    recovery,
+    reduction,
     simulate,
     store,
+    typical,
+    uplinks,
     windows,
 )
 from tests.benchmarks.rows import FULL, QUICK, Bench, Row, Sizes
@@ -54,11 +61,20 @@ GROUPS: dict[str, Callable[[Bench], Awaitable[list[Row]]]] = {
     "operators": operators.each,
     "operator-library": operator_library.rows,
     "window-points": windows.rows,
+    "typical-chain": typical.rows,
+    "reduction": reduction.rows,
     "latency": latency.rows,
     "memory": footprint.memory,
     "start": footprint.start,
     "simulate": simulate.rows,
     "store": store.rows,
+    "store-cost": store.cost,
+    "store-recovery": recovery.rows,
+    "backlog": backlog.rows,
+    "uplink-mqtt": uplinks.mqtt,
+    "uplink-nats": uplinks.jetstream,
+    "receive": receive.rows,
+    "history": history.rows,
     "codec": codec.rows,
 }
 QUICK_LEAVES_OUT = {"mqtt-adapter", "mqtt-wide", "operators", "operator-library"}

@@ -12,8 +12,11 @@ from gateway.engine import Engine, Group
 from gateway.frame import Frame
 from gateway.point import Point
 from gateway.store.segments import Tick
+from tests.benchmarks import gateway, traffic
+from tests.benchmarks.child import Child
 from tests.benchmarks.rows import Bench, Row, costs
 from tests.support.build import config_of, engine_over
+from tests.support.nats import nats_broker
 
 POINTS = 1_000
 A_COMMIT = 500
@@ -108,5 +111,102 @@ async def rows(bench: Bench) -> list[Row]:
             None,
             notes=f"journal and spool, every sample kept: {100 * min(per_sample[0]) * RATE / 1e6:.1f} % of a core at "
             f"{RATE:,} samples/s; the reference writes raw columns twice; fsync {bench.fsync_ms:.2f} ms",
+        ),
+    ]
+
+
+MOST_BYTES = 8.0
+"""Written to disk a sample, at most."""
+MOST_SHARE = 0.15
+"""Of the gateway's CPU, at most."""
+
+
+def written() -> int:
+    """Bytes that this process has given to the system to write, so far."""
+    lines = Path("/proc/self/io").read_text().splitlines()
+    return int(dict(line.split(": ") for line in lines)["wchar"])
+
+
+def reduced(folder: Path, data: list[Frame]) -> tuple[float, float, float]:
+    """Bytes written, CPU seconds of the commits, and of the pipelines in them: a deadband, what it lets pass delivered
+    with the next commit, a checkpoint a minute."""
+    config = config_of(
+        "pipelines: {live: {from: ['**'], steps: [{deadband: {percent: 0.2}}], to: [up]}}\n"
+        "uplinks: {up: {type: file, path: /dev/null}}\n"
+    )
+    opened = engine_over(folder, config, START_NS)
+    for number in range(POINTS):
+        opened.directory.add(Point(name=f"m{number}/voltage", unit="V", limits=(0.0, 300.0)))
+    opened.commit(Group(), START_NS)
+    process, pipelines_s = opened.graph.process, 0.0
+
+    def timed(frame: Frame) -> list:
+        nonlocal pipelines_s
+        began = time.thread_time()
+        try:
+            return process(frame)
+        finally:
+            pipelines_s += time.thread_time() - began
+
+    opened.graph.process = timed
+    delivered: list[tuple[str, int]] = []
+    before, began = written(), time.thread_time()
+    for number, frame in enumerate(data):
+        now = START_NS + (number + 1) * 50_000_000
+        segments = [frame, Tick(now)] if number % 5 == 0 else [frame]
+        made = opened.commit(Group(segments, delivered, checkpoint=number % 1200 == 1199), now)
+        delivered = [("up", batch.seq) for batch in made.batches.get("up", ())]
+    cpu_s = time.thread_time() - began
+    opened.store.close()
+    return written() - before, cpu_s, pipelines_s
+
+
+async def daemon_cpu(bench: Bench) -> float:
+    """CPU seconds a sample of the whole daemon at that rate, with the deadband."""
+    rate = RATE // traffic.VALUES
+    count = int(rate * bench.sizes.backlog_quiet_s)
+    async with (
+        nats_broker(bench.folder / "nats", pending=1000) as broker,
+        Child("publisher", broker.mqtt_port, 1, count, rate, "ms") as publisher,
+    ):
+        port = broker.mqtt_port
+        config = gateway.mqtt(port, 1, "cost") + gateway.uplink(port)
+        config += f"pipelines: {{live: {{from: ['**'], steps: [{{{gateway.DEADBAND}}}], to: [up]}}}}\n"
+        async with gateway.running(bench.folder / "gateway", config) as daemon:
+            await publisher.hears("ready")
+            before = gateway.cpu_s(daemon)
+            publisher.tell("go")
+            await publisher.hears("sent")
+            total = traffic.VALUES * count
+            gateway.check(await gateway.settled(daemon, lambda s: gateway.through(s, count, total)), total)
+            return (gateway.cpu_s(daemon) - before) / total
+
+
+async def cost(bench: Bench) -> list[Row]:
+    """Bytes written a sample, and the store's part of the gateway's CPU, at 10,000 samples/s."""
+    data = frames(bench.sizes.commits)
+    samples = sum(map(len, data))
+    size, cpu_s, pipelines_s = reduced(bench.folder / "state", data)
+    store_us = 1e6 * (cpu_s - pipelines_s) / samples
+    whole_us = 1e6 * await daemon_cpu(bench)
+    share = store_us / max(whole_us, 1e-3)
+    return [
+        Row(
+            name="store-written",
+            measured=size / samples,
+            unit="B/sample",
+            bar=f"at most {MOST_BYTES:g} B",
+            ok=size / samples <= MOST_BYTES,
+            notes=f"all writes of {samples:,} samples, {A_COMMIT} a commit, log, file and checkpoints together",
+        ),
+        Row(
+            name="store-share",
+            measured=store_us,
+            reference=whole_us,
+            ratio=share,
+            unit="us/sample",
+            bar=f"at most {MOST_SHARE:.0%} of the gateway's",
+            ok=share <= MOST_SHARE,
+            notes=f"{share:.1%} of what the whole gateway takes a sample at {RATE:,} samples/s by QoS 1",
         ),
     ]

@@ -1,9 +1,11 @@
 """The clock, with both of its sources injected."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.clock import SLEW_LIMIT_NS, Clock
+from gateway.clock import PLAUSIBLE_NS, SLEW_LIMIT_NS, Clock, ClockTrust
+from gateway.timesync import kernel_synchronised
 
 S = 1_000_000_000
 HOUR = 3600 * S
@@ -94,3 +96,64 @@ def test_the_real_clocks():
     assert clock.check() == 0
     assert clock.stream_ns() > first[0]
     assert abs(clock.now_ns() - first[1]) < 10 * S
+
+
+@pytest.mark.parametrize(
+    ("wall", "kernel", "trusted"),
+    [
+        (START, True, True),
+        (START, None, True),
+        (START, False, True),
+        (0, False, False),
+        (0, None, False),
+        (0, True, True),
+    ],
+)
+def test_a_clock_that_was_never_set_is_in_doubt(wall, kernel, trusted):
+    sources = Sources(PLAUSIBLE_NS + S if wall else 5 * S)
+    assert Clock(lambda: sources.wall, lambda: sources.monotonic, lambda: kernel).trusted is trusted
+
+
+@pytest.mark.parametrize("step", [HOUR, -HOUR, 87600 * HOUR, -87600 * HOUR])
+def test_a_large_step_is_in_doubt_until_the_kernel_is_sure(step):
+    kernel = [False]
+    sources = Sources(PLAUSIBLE_NS + 200_000 * HOUR)
+    clock = Clock(lambda: sources.wall, lambda: sources.monotonic, lambda: kernel[0])
+    assert clock.trusted
+    stream = clock.stream_ns()
+    sources.wall += step
+    assert clock.check() == step
+    assert clock.stream_ns() == stream, "no timer moves"
+    assert not clock.trusted
+    kernel[0] = True
+    sources.run(11 * S)
+    assert clock.check() == 0
+    assert clock.trusted
+    assert clock.stream_ns() == stream + 11 * S
+    kernel[0] = False
+    sources.run(11 * S)
+    clock.check()
+    assert clock.trusted, "it was right once and has not stepped since"
+
+
+@pytest.mark.parametrize(
+    ("away", "trusted"), [(0, True), (-30, True), (2, False), (-400, False), (-3650, False), (0.5, True)]
+)
+def test_a_start_far_from_the_last_one_is_in_doubt(away, trusted):
+    """Days that the process before was ahead."""
+    sources = Sources(PLAUSIBLE_NS + 200_000 * HOUR)
+    clock = Clock(lambda: sources.wall, lambda: sources.monotonic, lambda: None)
+    clock.resume_after(int(sources.wall + away * 24 * HOUR))
+    assert clock.trusted is trusted
+
+
+def test_synchronised_only_on_request():
+    sources = Sources(PLAUSIBLE_NS + HOUR)
+    for kernel, trusted in ((True, True), (False, False), (None, False)):
+        clock = Clock(lambda: sources.wall, lambda: sources.monotonic, lambda kernel=kernel: kernel)
+        clock.trust = ClockTrust.SYNCHRONISED
+        assert clock.trusted is trusted
+
+
+def test_the_kernel_can_be_asked():
+    assert kernel_synchronised() in {True, False, None}

@@ -211,7 +211,7 @@ def test_a_failed_commit_is_not_durable_and_the_engine_begins_again(tmp_path):
     big = Frame.of([0] * 50_000, rng.integers(0, 2**62, 50_000), rng.normal(size=50_000))
     with pytest.raises(StoreError, match="Full"):
         engine.commit(Group([big]), 0)
-    engine.reopen(0)
+    engine.reopen(0, StoreError("full"))
     assert engine.directory.find("p0") == 0
     rows = len(spooled(engine))
     engine.commit(Group([Frame.of([0], 2 * S, [5.0])]), 0)

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from gateway import intake as module
+from gateway.batch import Loss
 from gateway.clock import Clock
 from gateway.errors import StoreError
 from gateway.frame import Frame
 from gateway.intake import Intake
 from gateway.point import Point
+from gateway.store.journal import Journal
 from gateway.store.segments import Step, Tick
 from tests.support.build import config_of, engine_over, spooled
 
@@ -164,21 +166,52 @@ async def test_a_step_of_the_wall_clock_is_an_event_and_moves_no_timer(tmp_path)
         assert intake.engine.graph.queued == 0, "open windows are let go"
 
 
-async def test_a_store_that_fails_refuses_receipts_and_goes_on(tmp_path, monkeypatch):
+async def test_a_group_that_failed_is_written_when_the_store_works_again(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "RETRY_S", 0.05)
     async with running(tmp_path) as (intake, committed, _):
         await (await intake.emit(one())).durable()
-        pages = await intake.on_store(lambda: intake.engine.store._db.pragma("page_count"))
-        await intake.on_store(lambda: intake.engine.store._db.pragma("max_page_count", pages))
+        await fill(intake)
         noise = Frame.of([0] * 20_000, S, np.random.default_rng(1).normal(size=20_000))
-        with pytest.raises(StoreError):
-            await (await intake.emit(noise)).durable()
-        assert intake.lost_samples == 20_000
-        await until(lambda: "reopened" in committed)
-        await (await intake.emit(one(5.0))).durable()
+        receipt = await intake.emit(noise)
+        await receipt.durable()  # not refused: it only comes later
+        assert committed.count("reopened") == 1
+        assert intake.health()["failures"] == 1
+        assert intake.health()["lost_samples"] == 0
         await until(lambda: not intake._behind)
         rows = await intake.on_store(lambda: spooled(intake.engine))
-        assert [v for _, frame in rows for v in frame.value.tolist()] == [1.0, 5.0]
+        assert [len(frame) for _, frame in rows][:1] == [1]
+        assert sum(len(frame) for _, frame in rows) == 20_001
+
+
+async def fill(intake):
+    """No room for anything, until the store is opened again."""
+    pages = await intake.on_store(lambda: intake.engine.store._db.pragma("page_count"))
+    await intake.on_store(lambda: intake.engine.store._db.pragma("max_page_count", pages))
+
+
+async def test_a_group_that_the_store_cannot_take_is_given_up_and_told(tmp_path, monkeypatch):
+    """Whatever is wrong with it: it is not tried for ever, and the rest goes on."""
+    monkeypatch.setattr(module, "RETRY_S", 0.01)
+    async with running(tmp_path) as (intake, _, _):
+        await (await intake.emit(one())).durable()
+        real = Journal.append
+
+        def refuse(journal, items, now_ns):
+            if any(isinstance(item, Frame) and (item.value == 13.0).any() for item in items):
+                raise StoreError("not this one")
+            return real(journal, items, now_ns)
+
+        monkeypatch.setattr(Journal, "append", refuse)
+        with pytest.raises(StoreError, match="not this one"):
+            await (await intake.emit(one(13.0, n=7))).durable()
+        assert intake.health()["lost_samples"] == 7
+        await until(lambda: intake.failure is None)
+        await (await intake.emit(one(5.0))).durable()
+        await until(lambda: not intake._behind)  # the pipelines have their own pace
+        rows = await intake.on_store(lambda: spooled(intake.engine))
+        assert [row.reason for _, row in rows if isinstance(row, Loss)] == ["store-failed"]
+        assert [row.count for _, row in rows if isinstance(row, Loss)] == [7]
+        assert [v for _, row in rows if isinstance(row, Frame) for v in row.value.tolist()] == [1.0, 5.0]
 
 
 async def test_a_full_spool_under_block_stops_the_intake_until_it_drains(tmp_path):

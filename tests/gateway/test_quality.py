@@ -25,7 +25,7 @@ def test_every_word_has_a_text_of_its_own():
         (1, "invalid"),
         (3 | 1 << 3, "questionable,out-of-range"),
         (1 << 10 | 1 << 13, "good,substituted,historical"),
-        (0xC000, "good,bit14,bit15"),
+        (0xC000, "good,clock-not-synchronised,bit15"),
     ],
 )
 def test_the_bits_are_those_of_iec_61850_8_1(word, text):

@@ -28,6 +28,11 @@ def test_the_bound_doubles_up_to_the_longest():
     assert len({pause_s(5) for _ in range(10)}) > 1
 
 
+def test_a_link_may_have_a_longest_pause_of_its_own():
+    assert pause_s(30, lambda: 1.0, longest_s=1.0) == 1.0
+    assert pause_s(1, lambda: 1.0, longest_s=60.0) == pause_s(1, lambda: 1.0)
+
+
 class Script:
     """Runs that end as the test says, each after bringing the link up if asked; then one that stays."""
 
@@ -112,7 +117,7 @@ async def test_a_defect_that_comes_back_after_the_link_was_up_is_told_again(capl
 
 async def test_a_steady_run_begins_with_small_pauses_again(monkeypatch, caplog):
     asked = []
-    monkeypatch.setattr(supervisor, "pause_s", lambda failures: asked.append(failures) or 0.0)
+    monkeypatch.setattr(supervisor, "pause_s", lambda failures, **_: asked.append(failures) or 0.0)
     await Script(*[(False, LinkError("x"))] * 3).play()
     assert asked == [1, 2, 3]
     asked.clear()

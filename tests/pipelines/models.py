@@ -36,5 +36,38 @@ def mean4():
     )
 
 
+def counting():
+    """y = x + 1, added as often as the greatest x says: as slow as you like, and one node in all."""
+    scalar = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Add", ["sum", "one"], ["more"])],
+        "body",
+        [scalar("turn", TensorProto.INT64, []), scalar("go", TensorProto.BOOL, []), scalar("sum", 1, None)],
+        [scalar("on", TensorProto.BOOL, []), scalar("more", 1, None)],
+        [numpy_helper.from_array(np.float32(1), "one")],
+    )
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["most"], keepdims=0),
+        helper.make_node("Cast", ["most"], ["turns"], to=TensorProto.INT64),
+        helper.make_node("Loop", ["turns", "", "x"], ["y"], body=body),
+    ]
+    return model(nodes, [("x", ["n", 1])], [("y", ["n", 1])])
+
+
+def multiplying():
+    """y = x, by way of one product of two matrices with as many rows as x says: a single node that nothing can end."""
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["most"], keepdims=0),
+        helper.make_node("Cast", ["most"], ["rows"], to=TensorProto.INT64),
+        helper.make_node("Unsqueeze", ["rows", "first"], ["shape1"]),
+        helper.make_node("Concat", ["shape1", "shape1"], ["shape"], axis=0),
+        helper.make_node("ConstantOfShape", ["shape"], ["a"]),
+        helper.make_node("MatMul", ["a", "a"], ["b"]),
+        helper.make_node("ReduceSum", ["b"], ["c"], keepdims=0),
+        helper.make_node("Add", ["x", "c"], ["y"]),
+    ]
+    return model(nodes, [("x", ["n", 1])], [("y", ["n", 1])], [("first", np.array([0]))])
+
+
 if __name__ == "__main__":
     save_model(mean4(), SHIPPED)

@@ -60,8 +60,6 @@ class Rows:
                 group.anchor = (group.newest, now)
             mark = group.anchor[0] + max(now - group.anchor[1], 0)
             group.watermark = mark if group.watermark is None else max(mark, group.watermark)
-        if not any(group.held for group in self.groups.values()):
-            return []
         out = []
         for text, group in self.groups.items():
             if group.watermark is not None:

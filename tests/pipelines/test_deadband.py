@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway import quality as q
 from gateway.frame import Frame
 from gateway.point import Point
-from tests.pipelines import reference
+from tests.pipelines import reference, reference_reduce
 from tests.pipelines.scripts import START_NS, TAME, WILD, Run, S, frame_of, scripts
 from tests.pipelines.test_operators import config_of, run_reference
 
@@ -55,6 +55,25 @@ def test_large_frames_of_many_points_and_long_runs(options):
         expected = frame_of(plain.process(part))
         assert run.process(part) == expected
         assert 0 < len(expected) < len(part)
+
+
+@pytest.mark.parametrize("options", [*OPTIONS, {"percent": 1.0, "percent_of": "value", "max_silence": "3s"}])
+@settings(max_examples=40, deadline=None)
+@given(shape=st.tuples(st.integers(2, 5), st.integers(2, 9)), data=st.data())
+def test_frames_in_which_all_points_have_as_many_samples(options, shape, data):
+    """They are decided row by row, as a matrix; times may go back, and values be none."""
+    rows, points = shape
+    run = Run("deadband", options)
+    run.operator.many_lanes = 2
+    ids = [run.points.add(Point(name=f"x{i}/v", limits=(0, 300) if i % 2 else None)) for i in range(points)]
+    plain = reference_reduce.OPERATORS["deadband"](config_of("deadband", options), run.points)
+    value = st.sampled_from([0.0, 1.0, 1.004, 2.5, 2.6, math.nan, math.inf, q.no_value(q.Reason.TIMEOUT)])
+    sample = st.tuples(st.integers(0, 9), value, st.sampled_from([0, 0, 0, q.HISTORICAL, q.INVALID]))
+    for _ in range(3):
+        drawn = data.draw(st.lists(sample, min_size=rows * points, max_size=rows * points))
+        part = [(ids[at // rows], START_NS + t * S, v, word) for at, (t, v, word) in enumerate(drawn)]
+        run.operator._busy = True
+        assert run.process(part) == frame_of(plain.process(part))
 
 
 def sent(options, *values, point=0, words=None, times=None):

@@ -263,8 +263,8 @@ def test_a_long_backlog_gives_the_same_as_live(tmp_path):
         out = live._count(0, live.operator.tick, T0 + t * S)
         found += zip((out.time - T0) // S, out.value.tolist(), strict=True)
     assert len(at_once) == 2997
-    for (time, value_live), (_, time_once, value_once, _) in zip(found, at_once, strict=False):
-        assert (time, value_live) == (time_once, pytest.approx(value_once, rel=1e-4, abs=1e-2))
+    for (time_live, value_live), (_, time_once, value_once, _) in zip(found, at_once, strict=False):
+        assert (time_live, value_live) == (time_once, pytest.approx(value_once, rel=1e-4, abs=1e-2))
     assert len(found) > 2800
 
 
@@ -311,6 +311,7 @@ def x(**options):
         ({"fill": "linear"}, ("max_gap",), "longer than 0"),
         ({"max_gap": "1w 1s"}, ("max_gap",), "at most"),
         ({"lateness": "8d"}, ("lateness",), "7d"),
+        ({"timeout": "11s"}, ("timeout",), "1ms to 10s"),
     ],
 )
 def test_what_does_not_fit_is_refused_at_check_time(options, field, message):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway import quality as q
@@ -82,6 +82,12 @@ OPTIONS = {
     ],
 }
 CASES = [(kind, options) for kind, some in OPTIONS.items() for options in some]
+BEHIND_THE_WATERMARK = [
+    ([(0, START_NS, 0.0, 0)] * 8, 0, False),
+    ([], S, False),
+    ([(0, START_NS + S // 3, 0.0, 0), (1, START_NS + S // 3, 0.0, 0)], 0, False),
+]
+"""A tick moves the watermark while nothing waits: what comes behind it is late all the same."""
 
 
 def run_plain(kind, options, script):
@@ -105,6 +111,7 @@ def by_point(parts):
 
 @pytest.mark.parametrize(("kind", "options"), CASES, ids=[f"{kind}-{at}" for at, (kind, _) in enumerate(CASES)])
 @settings(max_examples=60, deadline=None)
+@example(script=BEHIND_THE_WATERMARK)
 @given(script=SCRIPTS)
 def test_gives_what_the_reference_gives(kind, options, script):
     run = Run(kind, options)

@@ -11,11 +11,15 @@ from pathlib import Path
 from gateway.batch import Batch
 from gateway.directory import Directory
 from gateway.frame import Frame
-from gateway.store.config import SpoolConfig
+from gateway.store.config import Queue, SpoolConfig
 from gateway.store.database import open_database
 from gateway.store.spool import Spool
 from gateway.uplinks.base import UplinkStats
 from gateway.uplinks.feed import Feed
+from gateway.uplinks.gate import Gate
+from gateway.uplinks.options import BacklogConfig, UplinkConfig
+
+DAY_NS = 86_400 * 10**9
 
 
 class RecordingUplinkContext:
@@ -28,21 +32,31 @@ class RecordingUplinkContext:
         self.log = logging.LoggerAdapter(logging.getLogger("test.uplink"), {})
         self.stats = UplinkStats()
         self.db = db
-        self.spool = Spool(db, config or SpoolConfig(), 77)
+        config = config or SpoolConfig()
+        kept = Queue(bounds=config, keep_ns=3600 * 10**9)
+        self.spool = Spool(db, config, 77, queues={"out": kept})
         self.spool.load()
-        self.feed = Feed(self._read, self._delivered, self.spool.newest)
+        gate = Gate(UplinkConfig(backlog=BacklogConfig(in_flight=1000)))  # the uplink's own window is what counts
+        self.feed = Feed(self._read, self._delivered, self.spool.newest, gate=gate)
         self.acknowledged: list[int] = []
         self.handed: list[int] = []
+        self.given_up: list[tuple[Batch, str]] = []
         self.links: list[tuple[bool, str]] = []
         self.memory: dict[str, bytes] = {}
         self._news = asyncio.Event()
 
-    async def _read(self, after: int, limit: int) -> list[Batch]:
+    async def _read(self, after: int, limit: int, _rank: int) -> list[Batch]:
         return self.spool.read("out", after, limit, time.time_ns())
 
     def _delivered(self, seq: int) -> None:
         with self.db:
-            self.spool.remove([("out", seq)])
+            self.spool.deliver([("out", seq)], time.time_ns())
+        self.feed.removed([seq])
+
+    def repeat(self, after: int) -> None:
+        with self.db:
+            self.spool.repeat("out", after)
+        self.feed.again(after)
 
     def remember(self, key: str, value: bytes) -> None:
         self.memory[key] = value
@@ -62,7 +76,7 @@ class RecordingUplinkContext:
     def lose(self, frame: Frame, pipeline: str = "p") -> list[Batch]:
         """Samples that policy let go: a loss marker travels instead."""
         with self.db:
-            doomed = self.spool.append("out", pipeline, frame, 1)
+            doomed = self.spool.append("out", pipeline, frame, time.time_ns() - 40 * DAY_NS)
             self.spool.expire(time.time_ns())
             markers = self.spool.announce("out", time.time_ns())
         assert doomed
@@ -85,6 +99,11 @@ class RecordingUplinkContext:
         self.acknowledged.append(batch.seq)
         self.stats.acknowledged += 1
         self.stats.samples += len(batch.frame)
+        self.feed.done(batch.seq)
+        self._news.set()
+
+    def give_up(self, batch: Batch, reason: str) -> None:
+        self.given_up.append((batch, reason))
         self.feed.done(batch.seq)
         self._news.set()
 

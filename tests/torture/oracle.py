@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import aiomqtt
@@ -20,6 +22,8 @@ class Devices:
     names: tuple[str, ...] = ("d0", "d1", "d2", "d3")
     pause_s: float = 0.002
     acknowledged: list[tuple[str, int]] = field(default_factory=list)
+    unknown: set[tuple[str, int]] = field(default_factory=set)
+    """Sent, and the connection went before the PUBACK came: it may have arrived or not."""
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
@@ -28,14 +32,23 @@ class Devices:
                 tasks.create_task(self._device(name))
 
     async def _device(self, name: str) -> None:
-        async with aiomqtt.Client("127.0.0.1", self.port, identifier=f"device-{name}") as client:
-            number = 0
-            while not self.stop.is_set():
-                body = {"n": number, "ts": time.time_ns() // 1_000_000}
-                await client.publish(f"site/{name}/telemetry", json.dumps(body), qos=1, timeout=30)
-                self.acknowledged.append((name, number))
-                number += 1
-                await asyncio.sleep(self.pause_s)
+        numbers = itertools.count()
+        while not self.stop.is_set():
+            try:
+                async with aiomqtt.Client("127.0.0.1", self.port, identifier=f"device-{name}", timeout=5) as client:
+                    await self._publish(client, name, numbers)
+            except aiomqtt.MqttError:
+                await asyncio.sleep(0.2)
+
+    async def _publish(self, client: aiomqtt.Client, name: str, numbers: Iterator[int]) -> None:
+        while not self.stop.is_set():
+            number = next(numbers)
+            self.unknown.add((name, number))
+            body = {"n": number, "ts": time.time_ns() // 1_000_000}
+            await client.publish(f"site/{name}/telemetry", json.dumps(body), qos=1, timeout=5)
+            self.unknown.discard((name, number))
+            self.acknowledged.append((name, number))
+            await asyncio.sleep(self.pause_s)
 
 
 @dataclass
@@ -47,6 +60,8 @@ class Receiver:
     repeated: int = 0
     differing: list[tuple[dict, dict]] = field(default_factory=list)
     last_news: float = field(default_factory=time.monotonic)
+    log: list[tuple[float, bool]] = field(default_factory=list)
+    """Each arrival: monotonic time, and whether it was flagged historical."""
 
     @contextlib.asynccontextmanager
     async def running(self):
@@ -75,6 +90,7 @@ class Receiver:
             if known["samples"] != batch["samples"]:
                 self.differing.append((known, batch))
         self.last_news = time.monotonic()
+        self.log.append((self.last_news, batch["historical"]))
 
     def samples(self, pipeline: str) -> list[dict]:
         """All samples of a pipeline in the order of their record ids."""
@@ -92,10 +108,9 @@ def check(devices: Devices, receiver: Receiver) -> dict[str, list]:
             got[name, int(sample["value"])] += 1
             order.setdefault(name, []).append(int(sample["value"]))
     sent = set(devices.acknowledged)
-    newest = {name: max((n for d, n in sent if d == name), default=-1) for name in devices.names}
     return {
         "lost": sorted(sent - got.keys()),
         "doubled": sorted(key for key, count in got.items() if count > 1),
-        # the last message of a device may have been taken without its PUBACK arriving
-        "invented": sorted(key for key in got if key not in sent and key[1] > newest[key[0]] + 1),
+        "reordered": sorted(name for name, numbers in order.items() if numbers != sorted(numbers)),
+        "invented": sorted(got.keys() - sent - devices.unknown),
     }

@@ -53,6 +53,7 @@ async def test_kills_lose_nothing_and_double_nothing(tmp_path):
             await publishing
             await settled(daemon, devices, receiver)
             found = check(devices, receiver)
+            found.pop("reordered")  # what a broker repeats comes behind what it sent since
             assert found == {"lost": [], "doubled": [], "invented": []}
             assert not receiver.differing, "one record id, one content"
             status = await daemon.status()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from pipelines.base import grown
 from pipelines.operators.aggregate import double_double as dd
 from pipelines.operators.reduce.tally import Keys, Tally, by_bin
 
@@ -37,6 +38,11 @@ _STEP_SHIFT: Final = _SLICE_BITS + 1
 _STEPS_BITS: Final = 10
 _MOST_STEPS: Final = 1 << _STEPS_BITS
 """Different steps that are kept apart; values of more are added as they are."""
+_MOST_DENSE: Final = 16
+"""Bins that have a column of their own, 8 bytes a window; what belongs to others goes to the tally at once."""
+_FAR: Final = 30
+"""Beyond it a unit is no float64 any more."""
+_NONE: Final[Keys] = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, order=True)
@@ -55,7 +61,9 @@ class ExactSums:
 
     def __init__(self, *, squares: bool) -> None:
         self._squares = squares
-        self.tally = Tally(_STEP_SHIFT + _STEPS_BITS)
+        self._tally = Tally(_STEP_SHIFT + _STEPS_BITS)
+        self._dense: dict[int, Keys] = {}
+        """What is not in the tally yet: by bin a sum for each window."""
         self._steps = [0.0]
         self._known = {0.0: 0}
 
@@ -69,13 +77,23 @@ class ExactSums:
             self._steps.append(resolution)
         return found
 
-    def add(self, windows: Index, values: Values, steps: Index) -> None:
-        """Add values, [n], of points with the steps of these numbers, [n]."""
-        if steps.any():
-            size = np.array(self._steps)[steps]
+    @property
+    def tally(self) -> Tally:
+        """All sums by window and slice."""
+        for key, column in self._dense.items():
+            windows = np.flatnonzero(column)
+            if len(windows):
+                self._tally.count(windows, np.full(len(windows), key, np.int64), column[windows])
+                column[windows] = 0
+        return self._tally
+
+    def add(self, windows: Index, values: Values, steps: Index | int) -> None:
+        """Add values, [n], of points with the steps of these numbers, [n] or the same for all."""
+        family: Keys | int = steps << _STEP_SHIFT if isinstance(steps, int) else steps.astype(np.int64) << _STEP_SHIFT
+        if np.any(steps):
+            size = np.asarray(self._steps)[steps]
             with np.errstate(over="ignore"):
                 values = np.where(size > 0, np.rint(values / np.where(size > 0, size, 1.0)), values)
-        family = steps.astype(np.int64) << _STEP_SHIFT
         self._add(windows, values, family)
         if self._squares:
             with np.errstate(over="ignore", invalid="ignore", under="ignore"):
@@ -83,31 +101,49 @@ class ExactSums:
             self._add(windows, high, family | _SQUARE)
             self._add(windows, low, family | _SQUARE)
 
-    def _add(self, windows: Index, values: Values, family: Keys) -> None:
-        finite = np.isfinite(values)
-        if not finite.all():
-            odd = ~finite
-            number = np.where(values[odd] > 0, INFINITE, -INFINITE)
-            self.tally.count(windows[odd], family[odd] | (number + _OFFSET))
+    def _add(self, windows: Index, values: Values, family: Keys | int) -> None:
+        if not np.isfinite(values).all():
+            family = np.broadcast_to(family, values.shape)
+            finite = np.isfinite(values)
+            number = np.where(values[~finite] > 0, INFINITE, -INFINITE)
+            self._tally.count(windows[~finite], family[~finite] | (number + _OFFSET))
             windows, values, family = windows[finite], values[finite], family[finite]
         number = (np.frexp(values)[1].astype(np.int64) - 1) // WIDTH
-        first = np.ldexp(values, -WIDTH * number)  # below 2**26, and so is what the next two are cut from
-        high = np.trunc(first)
-        second = (first - high) * _UNIT
-        middle = np.trunc(second)
-        low = (second - middle) * _UNIT
-        whole = np.concatenate([high, middle, low])
+        if isinstance(family, int) and len(values) and self._add_dense(windows, values, number, family):
+            return
+        first = np.ldexp(values, -WIDTH * number)
         key = family | (number + _OFFSET)
+        high, middle, low = _cut(first)
+        whole = np.concatenate([high, middle, low])
         some = np.flatnonzero(whole)
         windows, keys = np.concatenate([windows] * 3), np.concatenate([key, key - 1, key - 2])
-        self.tally.count(windows[some], keys[some], whole[some].astype(np.int64))
+        self._tally.count(windows[some], keys[some], whole[some].astype(np.int64))
+
+    def _add_dense(self, windows: Index, values: Values, number: Keys, family: int) -> bool:
+        """Into columns over windows, if the values are of few magnitudes, as measurements are; whether they are."""
+        lowest, highest = int(number.min()), int(number.max())
+        keys = {family | (number + _OFFSET) for number in range(lowest - 2, highest + 1)}
+        if max(abs(lowest), abs(highest)) > _FAR or len(keys | self._dense.keys()) > _MOST_DENSE:
+            return False
+        size = int(windows.max()) + 1
+        for one in range(lowest, highest + 1):
+            first, slots = values, windows
+            if lowest != highest:
+                chosen = np.flatnonzero(number == one)
+                first, slots = values[chosen], windows[chosen]
+            for less, whole in enumerate(_cut(first * 2.0 ** (-WIDTH * one))):
+                if whole.any():
+                    key = family | (one - less + _OFFSET)
+                    column = self._dense[key] = grown(self._dense.get(key, _NONE), size)
+                    np.add.at(column, slots, whole.astype(np.int64))
+        return True
 
     def add_slices(self, windows: Index, one: Slice, values: Values) -> None:
         """Add what another node has added up, [n]: the values of one slice."""
         number = self.step(one.step)
         key = (number << _STEP_SHIFT) | (_SQUARE if one.square else 0) | (one.number + _OFFSET)
         whole = np.rint(np.clip(values, -(2.0**62), 2.0**62)).astype(np.int64)
-        self.tally.count(windows, np.full(len(windows), key, np.int64), whole)
+        self._tally.count(windows, np.full(len(windows), key, np.int64), whole)
 
     def slices(self, tally: Tally, windows: Index | None = None) -> list[tuple[Slice, Index, Values]]:
         """What a tally of these sums holds, by slice: windows and values, each [k]; in a fixed order.
@@ -158,9 +194,18 @@ class ExactSums:
 
     def restore(self, state: State) -> None:
         """The inverse of :meth:`snapshot`."""
-        self.tally.restore(state)
+        self._dense = {}
+        self._tally.restore(state)
         self._steps = state["steps"].tolist()
         self._known = {step: number for number, step in enumerate(self._steps)}
+
+
+def _cut(first: Values) -> tuple[Values, Values, Values]:
+    """Whole numbers of 26 bits each, of values below 2**26."""
+    high = np.trunc(first)
+    second = (first - high) * _UNIT
+    middle = np.trunc(second)
+    return high, middle, (second - middle) * _UNIT
 
 
 def _factor(step: float, windows: int, *, square: bool) -> dd.Pair | None:

@@ -8,7 +8,9 @@ more are below 2**53).
 
 Sums run strictly in the order of the samples (``np.add.at`` is sequential), so that cutting frames otherwise
 never changes a bit. Where the point has a resolution, whole steps of it are added, which is exact below 2**53
-in any order. What is not a column (bins of sketches and histograms, exact sums) lies in tallies by cell.
+in any order. What is not a column (bins of sketches and histograms, exact sums) lies in tallies by cell. Samples of
+small frames wait here until they are a batch, or somebody looks, because a step of numpy costs as much for one sample
+as for some hundred.
 
 "Point" is the number of a row here: the id of a point, or the number of a group of points.
 """
@@ -22,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gateway import quality as q
+from gateway.frame import concat
 from pipelines.base import State, grown
 from pipelines.operators.aggregate.ddsketch import Bins
 from pipelines.operators.aggregate.exact_sums import ExactSums
@@ -41,6 +44,9 @@ ABOVE: Final = (1 << HISTOGRAM_BITS) - 1
 """The bin of a histogram for values from its last edge on; 0 is for those below the first."""
 TEXT_BITS: Final = 16
 
+NEVER: Final = (1 << 63) - 1
+_BATCH: Final = 2048
+"""Samples that may wait."""
 _FLAGS: Final = np.uint16(0xFFFF ^ q.VALIDITY)
 _INVALID_SEVERITY: Final = q.severity(np.array([q.INVALID], np.uint16))[0]
 
@@ -105,13 +111,19 @@ class Cells:
         self.exact = ExactSums(squares=keep.squares) if keep.exact else None
         self.distinct = Distinct() if keep.distinct else None
         self._counting = bool(self._counters())
+        self._pending: list[tuple[Frame, Times, Ids]] = []
+        self._waiting = 0  # samples of those
+        self.lowest = NEVER
+        """No cell has a lower window number."""
         self._reserve(0, 1)
 
     def __len__(self) -> int:
+        self._settle()
         return self._size
 
     def column(self, name: str) -> npt.NDArray[Any]:
         """One column of all cells, [cells]; changes with the next samples."""
+        self._settle()
         return self._columns[name][: self._size]
 
     def _counters(self) -> dict[str, Tally | Distinct]:
@@ -140,11 +152,28 @@ class Cells:
             numbers: of the windows.
             origin: the points that the samples are of, if rows are groups.
         """
-        slots, values, times = self.slots(frame.point, numbers), frame.value, frame.time
+        self._pending.append((frame, numbers, frame.point if origin is None else origin))
+        self._waiting += len(frame)
+        self.lowest = min(self.lowest, int(numbers.min(initial=NEVER)))
+        if self._waiting >= _BATCH:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Take what waits, in the order in which it came."""
+        if not self._pending:
+            return
+        pending, self._pending, self._waiting = self._pending, [], 0
+        frames, numbers, origins = zip(*pending, strict=True)
+        if len(pending) == 1:
+            self._add(frames[0], numbers[0], origins[0])
+        else:
+            self._add(concat(frames), np.concatenate(numbers), np.concatenate(origins))
+
+    def _add(self, frame: Frame, numbers: Times, origin: Ids) -> None:
+        slots, values, times = self._found(frame.point, numbers), frame.value, frame.time
         if "begin" in self._columns:
             np.minimum.at(self._columns["begin"], slots, times)
             np.maximum.at(self._columns["end"], slots, times)
-        origin = frame.point if origin is None else origin
         if frame.quality.any() or np.isnan(values).any():
             usable = self._mark(frame, slots)
             slots, values, times, origin = slots[usable], values[usable], times[usable], origin[usable]
@@ -175,11 +204,11 @@ class Cells:
         if self.distinct is not None:
             self.distinct.add(slots, values)
 
-    def _steps(self, exact: ExactSums, origin: Ids) -> Index:
-        """The number of the step that each point's sums are in, [n]."""
+    def _steps(self, exact: ExactSums, origin: Ids) -> Index | int:
+        """The number of the step that each point's sums are in, [n] or the same for all."""
         size = self._facts.column(0, origin)
-        if not size.any():
-            return np.zeros(len(origin), np.intp)
+        if not len(size) or (size == size[0]).all():
+            return exact.step(float(size[0])) if len(size) else 0
         steps, which = np.unique(size, return_inverse=True)
         return np.array([exact.step(step) for step in steps.tolist()], np.intp)[which]
 
@@ -246,10 +275,15 @@ class Cells:
 
     def raw(self, name: str) -> npt.NDArray[Any]:
         """One column to scatter into by slots; changes with the next samples."""
+        self._settle()
         return self._columns[name]
 
     def slots(self, ids: Ids, numbers: Times) -> Index:
         """The cell of each (point, window number), [n]; made when missing."""
+        self._settle()
+        return self._found(ids, numbers)
+
+    def _found(self, ids: Ids, numbers: Times) -> Index:
         self._reserve(int(ids.max(initial=-1)) + 1, 0)
         entries = 2 * ids.astype(np.intp) + (numbers & 1)
         slots: Index = self._table[entries]
@@ -282,7 +316,8 @@ class Cells:
             self._columns[name][start:end] = SPEC[name][1]
         ids = keys.real.astype(np.int32)
         self._columns["point"][start:end] = ids
-        self._columns["number"][start:end] = keys.imag.astype(np.int64)
+        numbers = self._columns["number"][start:end] = keys.imag.astype(np.int64)
+        self.lowest = min(self.lowest, int(numbers.min(initial=NEVER)))
         if "step" in self._columns:
             steps = self._facts.column(0, ids)
             self._columns["step"][start:end] = steps
@@ -297,11 +332,13 @@ class Cells:
 
     def look(self, slots: Index) -> Closed:
         """What some cells hold."""
+        self._settle()
         slots = slots[np.lexsort((self._columns["point"][slots], self._columns["number"][slots]))]
         return self.join(slots, np.arange(len(slots)))
 
     def join(self, slots: Index, rows: Index) -> Closed:
         """What some cells, [k], hold together in each row, [k]; rows grow and begin at 0, cells in order of time."""
+        self._settle()
         names = {"sketches": "sketch", "histograms": "histogram"}
         found: dict[str, Any] = {
             names.get(name, name): counter.gathered(slots, rows) for name, counter in self._counters().items()
@@ -310,6 +347,7 @@ class Cells:
 
     def drop(self, chosen: Mask) -> None:
         """Forget cells, [cells]."""
+        self._settle()
         kept = ~chosen
         numbers = np.where(kept, np.cumsum(kept) - 1, -1)
         for counter in self._counters().values():
@@ -318,11 +356,12 @@ class Cells:
 
     def _load(self, columns: Columns) -> None:
         """Make these columns all there is."""
+        self._pending, self._waiting = [], 0
         size = len(columns["point"])
         self._reserve(int(columns["point"].max(initial=-1)) + 1, size)
         for name in self._names:
             self._columns[name][:size] = columns[name]
-        self._size = size
+        self._size, self.lowest = size, int(columns["number"].min(initial=NEVER))
         self._stepped = "step" in columns and bool(columns["step"].any())
         keys = _keys(columns["point"], columns["number"])
         self._slots = np.argsort(keys)
@@ -333,6 +372,7 @@ class Cells:
     @property
     def nbytes(self) -> int:
         """Memory of columns, table and keys, in bytes; without what lies in tallies."""
+        self._settle()
         own = [*self._columns.values(), self._table, self._keys, self._slots]
         return sum(array.nbytes for array in own)
 

@@ -118,6 +118,10 @@ class PointClocks:
         """Up to which time each point is complete if samples are at most so late, [points]."""
         return np.maximum(self._watermark, INT64_MIN + lateness_ns) - lateness_ns
 
+    def latest(self, lateness_ns: int) -> int:
+        """The latest of all :meth:`marks`."""
+        return max(int(self._watermark.max(initial=INT64_MIN)), INT64_MIN + lateness_ns) - lateness_ns
+
     def due(self, ids: Ids, lateness_ns: int, every_ns: int) -> Times:
         """For each id the number of the first window that has to stay open, [n]."""
         mark = np.maximum(self._watermark[ids], INT64_MIN + lateness_ns) - lateness_ns

@@ -194,6 +194,8 @@ class Window(Operator):
         self._clocks.tick(now_ns)
         if self._waiting is not None:
             self._settle()
+        if self._runs is None and not self._any_due():
+            return EMPTY
         if not len(self._cells):
             return EMPTY
         rows, numbers = self._cells.column("point"), self._cells.column("number")
@@ -206,6 +208,11 @@ class Window(Operator):
         if self._config.late is Late.CORRECTION:
             return self._correct(due)
         return self._close(numbers < due)
+
+    def _any_due(self) -> bool:
+        """Whether there may be a window that closes: seldom, and then no cell need be looked at."""
+        latest = np.array([self._clocks.latest(self._lateness_ns)])
+        return self._cells.lowest < int(self._windows.number(latest)[0])
 
     def _open(self, rows: Ids, more_ns: int = 0) -> Times:
         """For each row the number of the first window that has to stay open, [n]."""

@@ -85,7 +85,13 @@ class InferConfig(OperatorConfig, frozen=True, kw_only=True):
     reason. A result has the worst quality of its window; one that is no number is invalid. A run that fails is
     repeated window by window; those that fail have no value (other-exception), counted as ``model-error``.
 
-    The model runs between two commits, so its time is time that all wait; a replay of the journal needs the same file.
+    The model runs between two commits, so its time is time that all wait, but at most ``timeout`` for one run (of up
+    to 1,024 windows): a run that takes longer is ended, its windows have no value, counted as ``model-timeout``, and
+    the model rests for 1 s, doubling to 60 s while it stays too slow; what comes meanwhile is ``model-resting``.
+    onnxruntime ends a run before its next node or turn of a loop; a single node that computes on is left to itself in
+    a thread and not waited for. Loading, and a first run on zeros, may take ten times as long, at most 20 s: else the
+    configuration is refused. A replay of the journal needs the same file, and does not miss time limits in the same
+    places.
 
     Example::
 
@@ -130,6 +136,8 @@ class InferConfig(OperatorConfig, frozen=True, kw_only=True):
     """How long rows wait for samples that come out of order."""
     keep: bool = True
     """Whether the inputs pass on as well; without it they are consumed."""
+    timeout: Duration = Duration(2)
+    """Longest that one run of the model may take, 1 ms to 10 s; all pipelines wait with it."""
 
     def __post_init__(self) -> None:
         if not self.inputs:
@@ -167,6 +175,8 @@ class InferConfig(OperatorConfig, frozen=True, kw_only=True):
             raise FieldError("max_gap", "must be longer than 0 with fill: linear")
         if self.lateness > _MAX_WAIT_S:
             raise FieldError("lateness", "must be at most 7d")
+        if not 1_000_000 <= self.timeout.ns <= 10 * 10**9:
+            raise FieldError("timeout", "must be 1ms to 10s: everything waits with it")
 
     def _check_names(self) -> None:
         count = stars("inputs", self.patterns, shared=True)
@@ -206,7 +216,8 @@ class InferConfig(OperatorConfig, frozen=True, kw_only=True):
             name: Window(given.window, len(given.points), given.layout is Layout.POINTS)
             for name, given in self.inputs.items()
         }
-        return Model(self.model, windows, {name: len(given.names) for name, given in self.outputs.items()})
+        widths = {name: len(given.names) for name, given in self.outputs.items()}
+        return Model(self.model, windows, widths, limit_s=float(self.timeout))
 
     def create(self, points: Points) -> Operator:
         """The operator for these options."""

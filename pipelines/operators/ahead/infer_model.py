@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from pipelines.operators.ahead.infer_limit import Limit, RestingError, SlowError
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from gateway.frame import Values
 
@@ -25,13 +27,22 @@ NUMBERS: Final = (
     *(f"tensor({sign}int{bits})" for sign in ("", "u") for bits in (8, 16, 32, 64)),
 )
 Shape = list[Any]
+Feeds = dict[str, npt.NDArray[Any]]
+START_FACTOR: Final = 10
+"""Loading the model, and its first run, may take so many times the limit: a machine that starts is busy;"""
+LONGEST_START_S: Final = 20.0
+"""but not longer than this."""
 
 
 class ModelError(Exception):
-    """The model is of no use, or not for this; the text says why and ``field`` which option it is about."""
+    """The model is of no use, or not for this; the text says why and ``field`` which option it is about.
 
-    def __init__(self, field: str, message: str) -> None:
+    ``reason`` is what is counted.
+    """
+
+    def __init__(self, field: str, message: str, reason: str = "model-error") -> None:
         self.field = field
+        self.reason = reason
         super().__init__(message)
 
 
@@ -56,12 +67,15 @@ class Model:
         path: the file.
         windows: for each input of the model what it gets.
         widths: for each output that is wanted how many numbers it has to give a window.
+        limit_s: longest that one run may take, in seconds.
 
     Raises:
         ModelError: it cannot be loaded, or does not fit.
     """
 
-    def __init__(self, path: str, windows: Mapping[str, Window], widths: Mapping[str, int]) -> None:
+    def __init__(
+        self, path: str, windows: Mapping[str, Window], widths: Mapping[str, int], *, limit_s: float = 10.0
+    ) -> None:
         try:
             import onnxruntime
             from onnxruntime.capi import onnxruntime_pybind11_state as native
@@ -74,10 +88,12 @@ class Model:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4  # what is wrong is raised too
-        try:
-            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except self._errors as error:
-            raise ModelError("model", f"cannot be loaded: {_line(error)}") from None
+        self._options = onnxruntime.RunOptions
+        self._limit = Limit(min(START_FACTOR * limit_s, LONGEST_START_S))
+        self._session = self._loaded(
+            lambda: onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"]),
+            lambda: options.set_load_cancellation_flag(True),
+        )
         self._windows, self._widths = dict(windows), dict(widths)
         self._types = {given.name: FLOATS.get(given.type) for given in self._session.get_inputs()}
         self._shapes: dict[str, tuple[int, ...]] = {}
@@ -87,6 +103,15 @@ class Model:
         )
         """Whether several windows can be run at once."""
         self._try()
+        self._limit = Limit(limit_s)
+
+    def _loaded(self, load: Callable[[], Any], end: Callable[[], None]) -> Any:
+        try:
+            return self._limit.call(load, end)
+        except SlowError:
+            raise ModelError("model", f"cannot be loaded within {self._limit.limit_s:g} s") from None
+        except self._errors as error:
+            raise ModelError("model", f"cannot be loaded: {_line(error)}") from None
 
     def _names(self) -> None:
         """Inputs and outputs by name, type and shape."""
@@ -110,8 +135,8 @@ class Model:
             zeros = {name: np.zeros((count, *window.shape)) for name, window in self._windows.items()}
             try:
                 self._run(zeros)
-            except ModelError:
-                if count == 1:
+            except ModelError as error:
+                if count == 1 or error.reason != "model-error":
                     raise
                 self.batches = False
             else:
@@ -127,24 +152,75 @@ class Model:
             For each output [k, width].
 
         Raises:
-            ModelError: it failed.
+            ModelError: it failed, or took too long.
         """
         count = len(next(iter(windows.values())))
         if self.batches or count == 1:
             return self._run(windows)
-        single = [self._run({name: column[i : i + 1] for name, column in windows.items()}) for i in range(count)]
-        return {name: np.concatenate([one[name] for one in single]) for name in self._widths}
+        given = [self._outputs(one, 1) for one in self._given(list(self._single(windows)))]
+        return {name: np.concatenate([one[name] for one in given]) for name in self._widths}
+
+    def run_each(self, windows: Mapping[str, Values]) -> list[dict[str, Values] | None]:
+        """What it gives for each window by itself, None where it fails; all together within the limit.
+
+        Raises:
+            ModelError: it took too long.
+        """
+        found: list[dict[str, Values] | None] = []
+        for one in self._given(list(self._single(windows)), whatever=True):
+            try:
+                found.append(None if one is None else self._outputs(one, 1))
+            except ModelError:
+                found.append(None)
+        return found
 
     def _run(self, windows: Mapping[str, Values]) -> dict[str, Values]:
-        count = len(next(iter(windows.values())))
-        feeds: dict[str, npt.NDArray[Any]] = {}
+        (given,) = self._given([self._feeds(windows)])
+        return self._outputs(given, len(next(iter(windows.values()))))
+
+    def _single(self, windows: Mapping[str, Values]) -> Iterator[Feeds]:
+        for at in range(len(next(iter(windows.values())))):
+            yield self._feeds({name: column[at : at + 1] for name, column in windows.items()})
+
+    def _feeds(self, windows: Mapping[str, Values]) -> Feeds:
+        """Windows in the shape and type that each input takes."""
         with np.errstate(over="ignore"):
-            for name, window in windows.items():
-                feeds[name] = window.reshape(count, *self._shapes[name]).astype(self._types[name])
+            return {
+                name: window.reshape(len(window), *self._shapes[name]).astype(self._types[name])
+                for name, window in windows.items()
+            }
+
+    def _given(self, feeds: Sequence[Feeds], *, whatever: bool = False) -> list[Any]:
+        """What one run after the other gives; with ``whatever`` None for one that fails."""
+        options = self._options()
+        options.log_severity_level = 4  # an ended run is told by an error, too
+        names = list(self._widths)
+
+        def work() -> list[Any]:
+            given: list[Any] = []
+            for one in feeds:
+                if options.terminate:
+                    break
+                try:
+                    given.append(self._session.run(names, one, options))
+                except self._errors:
+                    if not whatever:
+                        raise
+                    given.append(None)
+            return given
+
         try:
-            given = self._session.run(list(self._widths), feeds)
+            found: list[Any] = self._limit.call(work, lambda: setattr(options, "terminate", True))
+        except SlowError:
+            text = f"a run takes longer than {self._limit.limit_s:g} s and was ended"
+            raise ModelError("model", text, "model-timeout") from None
+        except RestingError:
+            raise ModelError("model", "rests after a run that took too long", "model-resting") from None
         except self._errors as error:
             raise ModelError("inputs", f"the model fails: {_line(error)}") from None
+        return found
+
+    def _outputs(self, given: Sequence[Any], count: int) -> dict[str, Values]:
         return {name: self._output(name, np.asarray(one), count) for name, one in zip(self._widths, given, strict=True)}
 
     def _output(self, name: str, given: npt.NDArray[Any], count: int) -> Values:

@@ -113,26 +113,28 @@ class Infer(Joiner):
         """The results of windows, [count, targets], and which of them failed."""
         if not count:
             return np.empty((0, len(self._targets))), np.empty(0, np.intp)
-        try:
-            model = self._model = self._model or self._config.load()
-            return self._asked(model, windows), np.empty(0, np.intp)
-        except ModelError as error:
-            self._say(error)
+        reason, failed = "model-error", np.arange(count)
         value = np.full((count, len(self._targets)), np.nan)
-        if self._model is None:  # the file was good when the configuration was checked, and is not any more
-            self.counts.reasons["model-error"] += count
-            return value, np.arange(count)
-        failed = []
-        for at in range(count):
+        try:
+            self._model = self._model or self._config.load()
             try:
-                value[at] = self._asked(self._model, {name: one[at : at + 1] for name, one in windows.items()})[0]
-            except ModelError:
-                failed.append(at)
-        self.counts.reasons["model-error"] += len(failed)
-        return value, np.array(failed, np.intp)
+                return self._columns(self._model.run(windows)), failed[:0]
+            except ModelError as error:
+                if error.reason != reason:
+                    raise
+                self._say(error)
+            for at, given in enumerate(self._model.run_each(windows)):
+                if given is not None:
+                    value[at] = self._columns(given)[0]
+                    failed = failed[failed != at]
+        except ModelError as error:  # the file was good when the configuration was checked, or the time is over
+            self._say(error)
+            reason = error.reason
+        self.counts.reasons[reason] += len(failed)
+        return value, failed
 
-    def _asked(self, model: Model, windows: dict[str, Values]) -> Values:
-        given = model.run(windows)
+    def _columns(self, given: dict[str, Values]) -> Values:
+        """The wanted outputs side by side, [k, targets]."""
         return np.concatenate([given[name] for name in self._config.outputs], axis=1)
 
     def _say(self, error: ModelError) -> None:

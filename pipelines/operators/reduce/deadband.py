@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 import numpy as np
 
@@ -11,8 +11,12 @@ from gateway.frame import EMPTY, by_point, group_starts, grouped
 from gateway.units import Duration
 from pipelines.base import Operator, OperatorConfig, State, StateClass, grown
 from pipelines.bounds import Bound, bound_of
+from pipelines.operators.reduce.matrix import decide, rows_of
 from pipelines.operators.reduce.news import MANY_LANES, UNSEEN, New, Runs, Sent, Tolerance, around, nan_codes
 from pipelines.operators.reduce.suppressed import Suppressed
+
+BUSY: Final = 32
+"""One of so many samples is news, and frames are decided row by row where they can be."""
 
 if TYPE_CHECKING:
     from gateway.frame import Frame, Ids, Index, Mask
@@ -74,7 +78,11 @@ class DeadbandConfig(OperatorConfig, frozen=True, kw_only=True):
 
 
 class Deadband(Operator):
-    """See :class:`DeadbandConfig`; the rule itself is in :mod:`pipelines.operators.reduce.news`."""
+    """See :class:`DeadbandConfig`; the rule itself is in :mod:`pipelines.operators.reduce.news`.
+
+    With ``previous`` what goes out depends on what passed before and on what was suppressed last: some thirty steps of
+    numpy a frame, which frames of a hundred samples do not earn back.
+    """
 
     state_class: ClassVar[StateClass] = StateClass.LONG_LIVED
     many_lanes = MANY_LANES
@@ -94,6 +102,8 @@ class Deadband(Operator):
         self._word = np.empty(0, np.int32)
         self._nan = False
         """Whether any of them may be a NaN."""
+        self._busy = False
+        """Whether much of the last frame was news; says which way is tried first, and changes no result."""
         self._first = np.empty(0, np.intp)
         """Scratch: where in the frame the first news of a point is."""
 
@@ -127,14 +137,29 @@ class Deadband(Operator):
             return self._with_previous(grouped(frame), self._previous)
         new = self._tolerance.columns(frame)
         with np.errstate(invalid="ignore", over="ignore"):
-            passed = self._news(frame.point, new, self._sent(frame.point))
+            passed = self._news(frame.point, new)
         self.counts.filtered += len(frame) - len(passed)
         return frame if len(passed) == len(frame) else frame.take(passed)
 
-    def _news(self, ids: Ids, new: New, sent: Sent) -> Index:
+    def _news(self, ids: Ids, new: New, sent: Sent | None = None) -> Index:
         """Which samples pass; remembers them."""
-        passed = np.flatnonzero(sent.differs(new))
-        return self._settle(ids, new, passed) if len(passed) else passed
+        rows = rows_of(ids, self.many_lanes) if self._busy else 0
+        if rows:
+            passed = self._matrix(ids, new, rows)
+        else:
+            passed = np.flatnonzero((sent or self._sent(ids)).differs(new))
+            passed = self._settle(ids, new, passed) if len(passed) else passed
+        self._busy = len(passed) * BUSY > len(ids)
+        return passed
+
+    def _matrix(self, ids: Ids, new: New, rows: int) -> Index:
+        """Which samples pass of a frame in which every point has as many; remembers them."""
+        first = ids[::rows]
+        passes = decide(new, self._sent(first), rows, first, self._tolerance)
+        points = np.flatnonzero(passes.any(1))
+        last = points * rows + (rows - 1 - passes[points, ::-1].argmax(1))
+        self._remember(ids[last], new.take(last))
+        return np.flatnonzero(passes)
 
     def _with_previous(self, frame: Frame, previous: Suppressed) -> Frame:
         """The news of a frame grouped by point, and before each that differs the last sample suppressed."""
@@ -189,14 +214,16 @@ class Deadband(Operator):
         self._first[ids] = len(ids)
         self._first[ids[hits[::-1]]] = hits[::-1]  # of equal ids the last assignment stays: the first hit
         left = np.flatnonzero(np.arange(len(ids)) >= self._first[ids])
-        left = left[by_point(ids[left])]
+        ordered = bool((ids[1:] >= ids[:-1]).all())
+        if not ordered:
+            left = left[by_point(ids[left])]
         grouped, samples = ids[left], new.take(left)
         starts = group_starts(grouped)
         if len(starts) < len(left):
             passes = Runs(samples, grouped, starts, self._tolerance).decide(self.many_lanes)
             left, grouped, samples = left[passes], grouped[passes], samples.take(np.flatnonzero(passes))
         self._remember(grouped, samples)
-        return np.sort(left)
+        return left if ordered else np.sort(left)
 
     def _sent(self, ids: Ids) -> Sent:
         value = self._value[ids]

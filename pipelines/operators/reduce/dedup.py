@@ -12,6 +12,7 @@ from gateway.errors import FieldError
 from gateway.frame import Frame, Times, Values, group_starts, grouped
 from gateway.units import Duration
 from pipelines.base import Operator, OperatorConfig, State, StateClass, grown
+from pipelines.operators.reduce.lanes import once, place_of
 
 if TYPE_CHECKING:
     from gateway.frame import Ids, Index, Mask, Qualities
@@ -75,22 +76,28 @@ class Dedup(Operator):
             return frame
         self._grow(len(self._points))
         ids = frame.point
-        passes = self._once(frame) if (ids[1:] > ids[:-1]).all() else None
-        if passes is None:
+        if once(ids):
+            passes = self._once(frame)
+        else:
             frame = grouped(frame)
             passes = self._several(frame)
-        out = frame.take(passes)
+        sent = int(np.count_nonzero(passes))
+        out = frame if sent == len(frame) else frame.take(np.flatnonzero(passes))
         self.counts.filtered += len(frame) - len(out)
         return out
 
     def _once(self, frame: Frame) -> Mask:
         """Which samples of a frame with at most one of each point pass, [n]."""
-        ids, word = frame.point, frame.quality & _LIVE_WORD
-        passes = _changes(frame.value, word, self._value[ids], self._word[ids])
-        self._value[ids], self._word[ids] = frame.value, word
+        place, word = place_of(frame.point), frame.quality & _LIVE_WORD
+        passes = _changes(frame.value, word, self._value[place], self._word[place])
+        self._value[place], self._word[place] = frame.value, word
         if self._window_ns:
-            passes |= frame.time > self._due[ids]
-            self._due[ids[passes]] = self._after(frame.time[passes])
+            passes |= frame.time > self._due[place]
+            sent = int(np.count_nonzero(passes))
+            if sent == len(passes):
+                self._due[place] = self._after(frame.time)
+            elif sent:
+                self._due[frame.point[passes]] = self._after(frame.time[passes])
         return passes
 
     def _several(self, frame: Frame) -> Mask:
@@ -139,6 +146,8 @@ class Dedup(Operator):
         return np.minimum(time, _INT64_MAX - wait) + wait
 
     def _grow(self, size: int) -> None:
+        if size <= len(self._value):
+            return
         self._value = grown(self._value, size)
         self._word = grown(self._word, size, _UNSEEN)
         self._due = grown(self._due, size, _INT64_MAX)
@@ -160,7 +169,7 @@ def _changes(value: Values, word: Qualities, value_before: Values, word_before: 
     """Which samples say something else than those before them, [n]."""
     changes: Mask = value != value_before
     nan = np.isnan(value)
-    if nan.any():
+    if np.count_nonzero(nan):
         nan &= np.isnan(value_before)
         changes[nan] = q.reason_codes(value[nan]) != q.reason_codes(value_before[nan])
     changes |= word != word_before

@@ -1,8 +1,9 @@
 """Report by exception: which samples are news against the last one sent of their point. Columns in, mask out.
 
 What passes depends on what passed before it. So all samples of a frame are first compared with what was sent
-before the frame; most points end here, because nothing of them passes. From the first sample of a point that
-passed, the later ones are decided in turn: sample by sample for all such points at once, and when few points
+before the frame; most points end here, because nothing of them passes. Behind the first sample of a point that
+passed, all later ones are compared with that one, and so on, round by round, while each round leaves much less to do.
+Where news is dense, the rest is decided in turn: sample by sample for all such points at once, and when few points
 with long runs are left, point by point over plain numbers.
 """
 
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gateway import quality as q
+from gateway.frame import group_starts
 from gateway.point import Kind
 from pipelines.operators.facts import Facts
 
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
 MANY_LANES: Final = 40
 """Points still in work from which one numpy step over all of them beats a loop over their samples; the rows
 ``deadband runs`` of tests/benchmarks/operators.py measure both."""
+SHORT: Final = 64
+"""Samples of a run, on average, up to which runs are decided by rounds;"""
+DENSE: Final = 0.6
+"""as long as a round leaves at most this part of what it had."""
 UNSEEN: Final = -1
 """The quality word of a point of which nothing was sent yet; differs from every real one."""
 _LIVE_WORD: Final = np.uint16(0xFFFF ^ q.HISTORICAL)
@@ -84,6 +90,16 @@ class Sent:
         if self.due is not None and new.time is not None:
             passes |= new.time > self.due
         return passes
+
+    def take(self, index: Index) -> Sent:
+        """Those at ``index``."""
+        return Sent(
+            self.value[index],
+            self.band[index],
+            None if self.due is None else self.due[index],
+            None if self.word is None else self.word[index],
+            None if self.codes is None else self.codes[index],
+        )
 
     def first(self, n: int) -> Sent:
         """The first n, sharing memory."""
@@ -192,17 +208,52 @@ class Runs:
 
     def decide(self, many_lanes: int) -> Mask:
         """Which samples are news, [n]; ``many_lanes`` is normally :data:`MANY_LANES`."""
+        self._rounds()
+        if not len(self._starts):
+            return self._passes
         # How many runs have a k-th sample, for k = 1, 2, 3 ...
         active = np.searchsorted(-self._lengths, -np.arange(1, self._lengths[0]), side="left").tolist()
         many = sum(1 for lanes in active if lanes >= many_lanes)
-        first = self._new.take(self._starts)
-        band = around(first.value, self._fixed, self._relative)
-        sent = Sent(first.value, band, self._tolerance.due(first.time), first.word, first.codes)
+        sent = self._sent()
         for k, lanes in enumerate(active[:many], 1):
             self._step(sent.first(lanes), self._starts[:lanes] + k)
         for lane in range(active[many] if many < len(active) else 0):
             self._walk(lane, many + 1, sent)
         return self._passes
+
+    def _sent(self) -> Sent:
+        """The samples at the starts of the runs."""
+        first = self._new.take(self._starts)
+        band = around(first.value, self._fixed, self._relative)
+        return Sent(first.value, band, self._tolerance.due(first.time), first.word, first.codes)
+
+    def _rounds(self) -> None:
+        """Find the next news behind the start of each run, all runs at once; runs then begin there, if there is any.
+
+        Ends when nothing is left, or when the next round would have nearly as much to compare as this one.
+        """
+        left = int(self._lengths.sum()) - len(self._starts)
+        if left > SHORT * len(self._starts):
+            return
+        while left:
+            sent, behind = self._sent(), self._lengths - 1
+            lane = np.repeat(np.arange(len(behind)), behind)
+            at = np.arange(left) + np.repeat(self._starts + 1 - (np.cumsum(behind) - behind), behind)
+            hits = np.flatnonzero(sent.take(lane).differs(self._new.take(at)))
+            hits = hits[group_starts(lane[hits])]
+            lanes, place = lane[hits], at[hits]
+            self._passes[place] = True
+            self._choose(lanes, place, self._starts[lanes] + self._lengths[lanes] - place)
+            before, left = left, int(self._lengths.sum()) - len(self._lengths)
+            if left > DENSE * before:
+                break
+        order = np.argsort(-self._lengths, kind="stable") if left else np.empty(0, np.intp)
+        self._choose(order, self._starts[order], self._lengths[order])
+
+    def _choose(self, lanes: Index, starts: Index, lengths: Index) -> None:
+        """Go on with some of the runs, which begin and last otherwise."""
+        self._starts, self._lengths, self._fixed = starts, lengths, self._fixed[lanes]
+        self._relative = None if self._relative is None else self._relative[lanes]
 
     def _step(self, sent: Sent, at: Index) -> None:
         """One more sample of each of the first runs."""

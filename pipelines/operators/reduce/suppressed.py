@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from gateway.frame import EMPTY, Frame, Ids, Index, Mask, Times, Values, concat, group_starts
 from pipelines.base import State, grown
+from pipelines.operators.reduce.lanes import once, place_of
 
 _NOTHING: Final = -1
 """The quality of what is held where nothing is."""
@@ -47,11 +48,8 @@ class Suppressed:
             renew: the wait of what is held begins anew with each sample; else with the first one held.
         """
         ids = frame.point
-        if (ids[1:] > ids[:-1]).all():
-            before = self._before(ids, wanted)
-            self._hold(ids, frame, ~passes)
-            self._renew(ids, None if renew else passes)
-            return concat([before, frame.take(passes)])
+        if once(ids):
+            return self._settle_once(frame, passes, wanted, renew=renew)
         starts = group_starts(ids)
         ends = np.append(starts[1:], len(frame)) - 1
         ids = ids[starts]
@@ -65,6 +63,28 @@ class Suppressed:
         self._hold(ids, frame.take(ends), ~passes[ends])
         self._renew(ids, None if renew else np.logical_or.reduceat(sends, starts))
         return concat([before, frame.take(sends)])
+
+    def _settle_once(self, frame: Frame, passes: Mask, wanted: Mask | None, *, renew: bool) -> Frame:
+        """The same for a frame with at most one sample of each point: mostly nothing passes, or everything."""
+        ids, n, sent = frame.point, len(frame), int(np.count_nonzero(passes))
+        before, place = self._before(ids, wanted), place_of(ids)
+        word = self._word[place]
+        if self.held:
+            self.held -= int(np.count_nonzero(word >= 0))
+        self.held += n - sent
+        if not sent:
+            self._word[place] = frame.quality
+        else:
+            self._word[place] = np.where(passes, _NOTHING, frame.quality.astype(np.int32)) if sent < n else _NOTHING
+        if sent < n:
+            self._time[place], self._value[place] = frame.time, frame.value
+        if renew:
+            self._mark[place] = _UNMARKED
+        elif sent:
+            self._mark[ids[passes]] = _UNMARKED
+        if not sent:
+            return before
+        return concat([before, frame if sent == n else frame.take(np.flatnonzero(passes))])
 
     def _before(self, ids: Ids, wanted: Mask | None) -> Frame:
         """What is held of the points of which it is wanted."""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Keys = npt.NDArray[np.int64]
 
 _PENDING: Final = 1 << 15
+_TABLE: Final = 4
+"""Cells of a table a key up to which counting in it beats sorting."""
 _EMPTY: Final[Keys] = np.empty(0, np.int64)
 
 
@@ -44,7 +46,7 @@ class Tally:
     def _settle(self) -> None:
         if not self._pending:
             return
-        keys, counts = _gathered(self._pending)
+        keys, counts = _gathered(self._pending, self._bits)
         self._pending, self._pending_size = [], 0
         self._keys, self._counts = _summed(np.concatenate([self._keys, keys]), np.concatenate([self._counts, counts]))
 
@@ -109,15 +111,29 @@ def by_bin(windows: Index, bins: Keys, counts: Keys) -> list[tuple[int, Index, K
     return [(int(bins[a]), windows[a:b], counts[a:b]) for a, b in zip(starts, ends, strict=True)]
 
 
-def _gathered(pending: list[tuple[Keys, Keys | None]]) -> tuple[Keys, Keys]:
+def _gathered(pending: list[tuple[Keys, Keys | None]], bits: int) -> tuple[Keys, Keys]:
     """Distinct keys and their counts; what has no weights is only counted, which needs no order of the samples."""
     plain = [keys for keys, weights in pending if weights is None]
     if len(plain) == len(pending):
-        keys, counts = np.unique(np.concatenate(plain), return_counts=True)
-        return keys, counts.astype(np.int64)
+        return _counted(np.concatenate(plain), bits)
     all_keys = np.concatenate([keys for keys, _ in pending])
     parts = [np.ones(len(keys), np.int64) if weights is None else weights for keys, weights in pending]
     return _summed(all_keys, np.concatenate(parts))
+
+
+def _counted(keys: Keys, bits: int) -> tuple[Keys, Keys]:
+    """How often each key occurs, sorted: by a table where windows and bins are few, which needs no order."""
+    if len(keys):
+        windows, bins = keys >> bits, keys & ((1 << bits) - 1)
+        first, width = int(bins.min()), int(bins.max()) - int(bins.min()) + 1
+        lowest = int(windows.min())
+        if (int(windows.max()) - lowest + 1) * width <= _TABLE * len(keys):
+            table = np.bincount((windows - lowest) * width + (bins - first))
+            cells = np.flatnonzero(table)
+            rows, columns = np.divmod(cells, width)
+            return ((rows + lowest) << bits) | (columns + first), table[cells].astype(np.int64)
+    found, counts = np.unique(keys, return_counts=True)
+    return found, counts.astype(np.int64)
 
 
 def _summed(keys: Keys, counts: Keys) -> tuple[Keys, Keys]:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import numpy as np
 
 from gateway.errors import FieldError
-from gateway.frame import EMPTY, Frame, grouped
+from gateway.frame import EMPTY, Frame, group_starts, grouped
 from gateway.units import Duration
 from pipelines.base import Operator, OperatorConfig, State, StateClass, grown
-from pipelines.operators.reduce.lanes import MANY_LANES, Lanes
+from pipelines.operators.reduce.lanes import MANY_LANES, Lanes, once, place_of
 from pipelines.operators.reduce.suppressed import Suppressed
 
 if TYPE_CHECKING:
@@ -56,8 +56,9 @@ class ThrottleConfig(OperatorConfig, frozen=True, kw_only=True):
 class Throttle(Operator):
     """See :class:`ThrottleConfig`.
 
-    What passes depends on what passed before it, so it goes by lanes. The rule is a comparison a sample, which plain
-    Python does in a fifth of a microsecond: frames of a hundred samples gain nothing from columns.
+    What passes depends on what passed before it, so it goes by lanes, unless the frame is shorter than the interval.
+    The rule is a comparison a sample, which plain Python does in a fifth of a microsecond: columns win eightfold only
+    where a frame has few samples of each point.
     """
 
     state_class: ClassVar[StateClass] = StateClass.LONG_LIVED
@@ -77,10 +78,13 @@ class Throttle(Operator):
         if not len(frame):
             return frame
         self._grow(len(self._points))
-        frame = grouped(frame)
-        passes = self._decide(frame)
+        if once(frame.point):
+            passes = self._decide_once(frame)
+        else:
+            frame = grouped(frame)
+            passes = self._decide(frame)
         if self._suppressed is None:
-            out = frame.take(passes)
+            out = frame.take(np.flatnonzero(passes))
             self.counts.filtered += len(frame) - len(out)
             return out
         held = self._suppressed.held
@@ -89,12 +93,32 @@ class Throttle(Operator):
         self.counts.filtered += len(frame) - len(out) - (self._suppressed.held - held)
         return out
 
+    def _decide_once(self, frame: Frame) -> Mask:
+        """Which samples of a frame with at most one of each point pass, [n]."""
+        place = place_of(frame.point)
+        passes: Mask = (frame.time > self._above[place]) | (frame.time < self._below[place])
+        if np.count_nonzero(passes):
+            at, time = frame.point[passes], frame.time[passes]
+            self._above[at], self._below[at] = self._after(time), self._before(time)
+        return passes
+
     def _decide(self, frame: Frame) -> Mask:
         """Which samples of a frame grouped by point pass, [n]."""
         # Most points end here, because nothing of them passes.
         passes = (frame.time > self._above[frame.point]) | (frame.time < self._below[frame.point])
-        if not passes.any():
+        hits = np.flatnonzero(passes)
+        if not len(hits):
             return passes
+        # Where the interval is longer than the frame, nothing follows the first sample of a point that passes
+        first = hits[group_starts(frame.point[hits])]
+        at, time = frame.point[first], frame.time[first]
+        above, below = self._above[at], self._below[at]
+        self._above[at], self._below[at] = self._after(time), self._before(time)
+        if not np.count_nonzero((frame.time > self._above[frame.point]) | (frame.time < self._below[frame.point])):
+            passes[:] = False
+            passes[first] = True
+            return passes
+        self._above[at], self._below[at] = above, below
         lanes = Lanes(frame)
         above, below = self._above[lanes.place], self._below[lanes.place]
         for n, where in lanes.steps(self.many_lanes):
@@ -148,6 +172,8 @@ class Throttle(Operator):
         return out
 
     def _grow(self, size: int) -> None:
+        if size <= len(self._above):
+            return
         self._above = grown(self._above, size, _INT64_MIN)
         self._below = grown(self._below, size, _INT64_MAX)
         if self._suppressed is not None:

@@ -55,7 +55,7 @@ def test_they_join_the_lists(acme):
         ]
     )
     assert found.problems == []
-    assert list(found.adapters) == ["modbus", "coap", "mqtt", "acme"]
+    assert list(found.adapters) == ["modbus", "coap", "mqtt", "frame", "acme"]
     assert list(found.operators)[-1] == "clip-it"
     assert list(found.uplinks)[-1] == "pigeon"
 

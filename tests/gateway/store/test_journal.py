@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from gateway.frame import Frame
 from gateway.store.config import JournalConfig
 from gateway.store.database import open_database, rows_of
-from gateway.store.journal import Journal
+from gateway.store.journal import DamagedBlock, Journal
 from gateway.store.segments import Step, Tick
 from gateway.units import Duration, Size
 
@@ -62,10 +62,14 @@ def test_the_index_tells_span_and_size(database):
 def test_a_damaged_block_is_counted_and_passed_over(database):
     db = database()
     journal = journal_over(db)
-    first, second, third = (journal.append([Tick(n)], 0) for n in range(3))
+    first = journal.append([Tick(0)], 0)
+    second = journal.append([Frame.of([1, 2, 3], [52, 50, 51], [0.5] * 3)], 0)
+    third = journal.append([Tick(2)], 0)
     db.execute("UPDATE journal SET block = substr(block, 1, length(block) - 2) WHERE position = ?", (second,))
     assert list(journal.read(0)) == [(first, [Tick(0)]), (third, [Tick(2)])]
     assert journal.damaged == 1
+    assert journal.take_damages() == [DamagedBlock(second, 50, 52, 3)]
+    assert journal.take_damages() == []
 
 
 AGES = st.lists(st.integers(0, 20), min_size=1, max_size=12).map(sorted)

@@ -4,7 +4,7 @@ import pytest
 
 from gateway.errors import FieldError
 from gateway.units import Duration
-from gateway.uplinks.config import UPLINKS, FileUplinkConfig, MqttUplinkConfig, StdoutUplinkConfig
+from gateway.uplinks.config import UPLINKS, FileUplinkConfig, MqttUplinkConfig, NatsUplinkConfig, StdoutUplinkConfig
 from gateway.uplinks.sparkplug.config import SparkplugUplinkConfig
 
 URL = "mqtt://127.0.0.1:1883"
@@ -61,6 +61,7 @@ def test_options_that_make_no_link(options, field):
 def test_every_uplink_of_the_list_can_be_made():
     examples = [
         MqttUplinkConfig(url=URL),
+        NatsUplinkConfig(url="nats://127.0.0.1"),
         SparkplugUplinkConfig(url=URL, group="G"),
         FileUplinkConfig(path="x"),
         StdoutUplinkConfig(),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import math
 import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import msgpack
 import numpy as np
@@ -19,13 +21,17 @@ from gateway.batch import Batch, Loss
 from gateway.directory import Directory
 from gateway.errors import PayloadError
 from gateway.frame import EMPTY, Frame, by_point
-from gateway.point import Kind, Point
+from gateway.point import Kind, Merge, Point
 from gateway.quality import Reason, no_value
-from gateway.uplinks import formats
-from gateway.uplinks.config import TimeFormat
-from gateway.uplinks.decode import FrameDecoder, messages
-from gateway.uplinks.formats import FrameEncoder, encode_json
+from gateway.wire import columns
+from gateway.wire import message as message_module
+from gateway.wire.directories import hash_of
+from gateway.wire.envelope import seal, unseal
+from gateway.wire.message import FrameDecoder, FrameEncoder
+from gateway.wire.record import TimeFormat, encode_json
+from gateway.wire.stream import messages
 
+CASES = Path(__file__).parents[2] / "cases" / "wire"
 TEXTS = ["off", "on", "st\u00f6rung"]
 
 
@@ -123,7 +129,30 @@ def one(point: int, value: float = 1.0) -> Batch:
 
 def announced_by(sender: FrameEncoder, batch: Batch) -> list[dict]:
     """The directory messages that go before a batch."""
-    return [msgpack.unpackb(raw, strict_map_key=False) for _, raw in sender.encode(batch)[1]]
+    return [opened(raw) for _, raw in sender.encode(batch)[1]]
+
+
+def opened(raw: bytes) -> dict:
+    """A directory message with its points in plain."""
+    message = msgpack.unpackb(raw)
+    return message | {"points": msgpack.unpackb(unseal(message["points"]), strict_map_key=False)}
+
+
+def directory_message(points, base: str = "") -> dict:
+    """A directory message that says anything."""
+    sealed = seal(msgpack.packb(points))
+    return {"onpath": 2, "directory": hash_of(base, sealed), "base": base, "points": sealed}
+
+
+def headed(message: dict, **changes) -> dict:
+    """A message whose head says something else; by the places of what it says."""
+    head = msgpack.unpackb(unseal(message["h"]))
+    for place, value in changes.items():
+        head[HEAD.index(place)] = value
+    return message | {"h": seal(msgpack.packb(head))}
+
+
+HEAD = ["gateway", "epoch", "seq", "pipeline", "historical", "directory", "chain", "back"]
 
 
 def test_points_are_announced_once_and_only_what_is_new_or_changed():
@@ -148,8 +177,8 @@ def test_points_are_announced_once_and_only_what_is_new_or_changed():
 
 
 def test_many_points_come_in_parts_and_a_chain_begins_anew(monkeypatch):
-    monkeypatch.setattr(formats, "PART", 10)
-    monkeypatch.setattr(formats, "LONGEST_CHAIN", 5)
+    monkeypatch.setattr(message_module, "PART", 10)
+    monkeypatch.setattr(message_module, "LONGEST_CHAIN", 5)
     directory = Directory()
     for n in range(25):
         directory.add(Point(name=f"p{n}"))
@@ -157,7 +186,7 @@ def test_many_points_come_in_parts_and_a_chain_begins_anew(monkeypatch):
     stream = [sender.encode(one(24))]
     stream += [sender.encode(one(directory.add(Point(name=f"p{n}")))) for n in range(25, 40)]
     assert len(stream[0][1]) == 3
-    bases = [msgpack.unpackb(raw, strict_map_key=False)["base"] for _, more in stream for _, raw in more]
+    bases = [msgpack.unpackb(raw)["base"] for _, more in stream for _, raw in more]
     assert bases.count("") > 2
     directories = [raw for _, more in stream for _, raw in more]
     for raw in reversed(directories):  # a broker gives out what it retained in any order
@@ -174,12 +203,18 @@ def test_the_name_of_a_directory_is_its_content():
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"onpath": 2}, "bad-version"),
-        ({"onpath": "1"}, "bad-message"),
-        ({"columns": b"junk"}, "bad-frame"),
-        ({"columns": 5}, "bad-message"),
-        ({"directory": "0" * 16}, "unknown-directory"),
-        ({"directory": b"x"}, "bad-message"),
+        ({"onpath": 3}, "bad-version"),
+        ({"onpath": "2"}, "bad-message"),
+        ({"onpath": 1}, "bad-message"),
+        ({"c": b"junk"}, "bad-version"),
+        ({"c": columns.encode(EMPTY)[:-1]}, "damaged"),
+        ({"c": seal(b"junk")}, "bad-version"),
+        ({"c": seal(b"\x02\x07\x01")}, "bad-frame"),
+        ({"c": 5}, "bad-message"),
+        ({"h": b""}, "bad-envelope"),
+        ({"h": seal(b"\xc1")}, "bad-message"),
+        ({"h": seal(msgpack.packb(["g", 1]))}, "bad-message"),
+        ({"h": 5}, "bad-message"),
     ],
 )
 def test_messages_that_are_none(change, reason):
@@ -191,15 +226,103 @@ def test_messages_that_are_none(change, reason):
     assert caught.value.reason == reason
 
 
-@pytest.mark.parametrize("field", ["gateway", "epoch", "seq", "pipeline", "historical"])
+@pytest.mark.parametrize("field", HEAD)
 def test_a_record_needs_its_whole_id(field):
     raw, ((_, directory),) = encoder().encode(one(0))
     receiver = FrameDecoder()
     receiver.decode(msgpack.unpackb(directory, strict_map_key=False))
     message = msgpack.unpackb(raw)
-    del message[field]
-    with pytest.raises(PayloadError, match=f"without '{field}'"):
-        receiver.decode(message)
+    assert receiver.decode(message)["seq"] == 1
+    with pytest.raises(PayloadError, match="bad-message: head"):
+        receiver.decode(headed(message, **{field: None}))
+
+
+def test_a_batch_has_columns_or_a_loss():
+    receiver = FrameDecoder()
+    lost, ((_, directory),) = encoder().encode(Batch(1, "p", 0, EMPTY, Loss(1, 2, 3, "spool-full")))
+    receiver.decode(msgpack.unpackb(directory))
+    message = msgpack.unpackb(lost)
+    assert receiver.received(message).batch.loss == Loss(1, 2, 3, "spool-full")
+    whole = msgpack.unpackb(encoder().encode(one(0))[0])
+    for wrong in (message | {"c": columns.encode(EMPTY)}, {"onpath": 2, "h": whole["h"]}):
+        with pytest.raises(PayloadError, match="either columns or a loss"):
+            receiver.decode(wrong)
+
+
+def test_a_batch_comes_back_with_all_that_was_said_of_it():
+    directory = Directory()
+    point = Point(name="m1/energy", unit="kW.h", kind=Kind.COUNTER, limits=(0.0, 1e9), resolution=0.01, merge=Merge.ADD,
+                  labels={"phase": "L1"})  # fmt: skip
+    directory.add(point)
+    bounds = ({"step": "deadband", "points": ["**"], "percent": 0.5},)
+    sent = Batch(9, "live", 0, Frame.of([0], 5, [1.5]), None, True, b"", bounds, 7, (3, 4))
+    raw, ((_, told),) = FrameEncoder("feeder-7", directory).encode(sent)
+    receiver = FrameDecoder()
+    assert receiver.received(msgpack.unpackb(told)) is None
+    received = receiver.received(msgpack.unpackb(raw))
+    assert received.id == "feeder-7/7/9"
+    assert dataclasses.replace(received.batch, block=b"") == sent
+    assert received.batch.block == columns.encode(sent.frame)
+    assert received.points == {
+        0: {
+            "name": "m1/energy", "unit": "kW.h", "kind": "counter", "limits": [0.0, 1e9], "resolution": 0.01,
+            "merge": "add", "labels": {"phase": "L1"},
+        }
+    }  # fmt: skip
+
+
+def test_a_loss_names_the_rows_that_went():
+    loss = Loss(1, 2, 3, "thinned", 12, 40)
+    raw, _ = encoder().encode(Batch(50, "p", 0, EMPTY, loss, chain=(1, 0)))
+    received = FrameDecoder().received(msgpack.unpackb(raw))
+    assert (received.batch.loss, received.batch.chain) == (loss, (1, 0))
+    assert as_json(received.batch, TimeFormat.NS)["loss"] == {
+        "from": 1, "to": 2, "count": 3, "reason": "thinned", "first_seq": 12, "last_seq": 40,
+    }  # fmt: skip
+
+
+def test_what_is_no_batch_is_passed_over():
+    receipt = {"onpath": 1, "receipt": True, "gateway": "g", "epoch": 1, "done": [1, 2]}
+    assert FrameDecoder().decode(receipt) is None
+
+
+def test_a_block_of_version_1_is_sent_as_version_2():
+    old = (CASES / "version-1.spool").read_bytes()
+    directory = Directory()
+    for name in "abc":
+        directory.add(Point(name=name))
+    raw, ((_, told),) = FrameEncoder("g", directory).encode(Batch(1, "p", 0, columns.decode(old), block=old))
+    receiver = FrameDecoder()
+    receiver.decode(msgpack.unpackb(told))
+    received = receiver.received(msgpack.unpackb(raw))
+    assert received.batch.frame == columns.decode(old)
+    assert received.batch.block[0] == 2
+
+
+def test_the_oldest_directories_are_forgotten():
+    receiver = FrameDecoder(most_points=5)
+    tellers = [FrameEncoder("g", _named(f"{n}", 2)) for n in range(3)]
+    sent = [teller.encode(one(0)) for teller in tellers]
+    for _, ((_, told),) in sent:
+        receiver.decode(msgpack.unpackb(told))
+    with pytest.raises(PayloadError, match="unknown-directory"):
+        receiver.decode(msgpack.unpackb(sent[0][0]))
+    assert receiver.decode(msgpack.unpackb(sent[1][0]))["samples"][0]["point"] == "1/0"
+    assert receiver.decode(msgpack.unpackb(sent[2][0]))["samples"][0]["point"] == "2/0"
+
+
+def _named(prefix: str, count: int) -> Directory:
+    directory = Directory()
+    for n in range(count):
+        directory.add(Point(name=f"{prefix}/{n}"))
+    return directory
+
+
+def test_a_directory_message_is_bounded_in_bytes_too():
+    directory = _named("x" * 100_000, 25)
+    _, announced = FrameEncoder("g", directory).encode(one(0))
+    told = [opened(raw) for _, raw in announced]
+    assert [len(message["points"]) for message in told] == [11, 11, 3]
 
 
 def described(**change):
@@ -210,23 +333,33 @@ def described(**change):
     "points",
     [
         {}, {0: 5}, {0: {}}, described(kind="odd"), described(name=[]), described(states=5), described(states=[[]]),
-        described(states=[str(n) for n in range(3000)]),
+        [], described(states=[str(n) for n in range(3000)]),
     ],
 )  # fmt: skip
 def test_directories_that_are_none(points):
-    raw, ((name, _),) = encoder().encode(one(0))
+    raw, _ = encoder().encode(one(0))
     receiver = FrameDecoder()
-    receiver.decode({"onpath": 1, "directory": name, "base": "", "points": points})
+    told = directory_message(points)
+    batch = headed(msgpack.unpackb(raw), directory=bytes.fromhex(told["directory"]))
     with pytest.raises(PayloadError, match="bad-directory"):
-        receiver.decode(msgpack.unpackb(raw))
+        list(map(receiver.decode, (told, batch)))
 
 
-def test_two_points_of_one_name_are_a_bad_directory():
+@pytest.mark.parametrize(
+    "change", [{"directory": "0" * 16}, {"base": "0" * 16}, {"base": "x"}, {"points": seal(b"\x90")}]
+)
+def test_a_directory_whose_name_is_not_that_of_its_content(change):
+    with pytest.raises(PayloadError, match="bad-directory: the content is not that of"):
+        FrameDecoder().decode(directory_message({}) | change)
+
+
+def test_two_ids_may_have_one_name():
     facts = {"name": "x", "unit": "", "kind": "gauge"}
-    raw, ((name, _),) = encoder().encode(Batch(1, "p", 0, Frame.of([0, 2], 1, [1.0, 2.0])))
+    raw, _ = encoder().encode(Batch(1, "p", 0, Frame.of([0, 2], 1, [1.0, 2.0])))
     receiver = FrameDecoder()
-    receiver.decode({"onpath": 1, "directory": name, "base": "", "points": {0: facts, 2: facts}})
-    samples = receiver.decode(msgpack.unpackb(raw))["samples"]
+    told = directory_message({0: facts, 2: facts})
+    receiver.decode(told)
+    samples = receiver.decode(headed(msgpack.unpackb(raw), directory=bytes.fromhex(told["directory"])))["samples"]
     assert [sample["value"] for sample in samples] == [1.0, 2.0]
 
 
@@ -235,13 +368,27 @@ JUNK = st.recursive(
     lambda inner: st.lists(inner, max_size=3),
     max_leaves=5,
 )
-FIELDS = ("onpath", "gateway", "epoch", "seq", "pipeline", "historical", "directory", "columns", "points", "loss")
+FIELDS = (
+    "onpath",
+    "h",
+    "c",
+    "base",
+    "gateway",
+    "epoch",
+    "seq",
+    "pipeline",
+    "historical",
+    "directory",
+    "columns",
+    "points",
+    "loss",
+)
 
 
-@given(st.dictionaries(st.sampled_from(FIELDS), JUNK), st.booleans())
-def test_any_map_gives_a_record_or_a_named_error(message, ours):
+@given(st.dictionaries(st.sampled_from(FIELDS), JUNK), st.sampled_from([0, 1, 2, 3]))
+def test_any_map_gives_a_record_or_a_named_error(message, version):
     try:
-        FrameDecoder().decode(message | {"onpath": 1} if ours else message)
+        FrameDecoder().decode(message | {"onpath": version} if version else message)
     except PayloadError as error:
         assert error.reason
 

@@ -1,0 +1,1 @@
+"""Another gateway as a device: its frames over MQTT or NATS, with receipts end to end."""

@@ -1,0 +1,72 @@
+"""A group of frames that is committed together, and the receipts of its frames."""
+
+from __future__ import annotations
+
+import asyncio
+
+from adapters.base import Tokens
+from gateway.errors import StoreError
+from gateway.frame import Frame
+from gateway.store.segments import Segment
+
+
+class OpenGroup:
+    """What has come in since the last commit. Doubles as the receipt of all frames in it."""
+
+    def __init__(self) -> None:
+        self.segments: list[Segment] = []
+        self.tokens: list[tuple[str, Tokens]] = []
+        """Adapter and the tokens of wire messages, see :meth:`adapters.base.Context.emit`."""
+        self.samples = 0
+        self.began: float | None = None
+        """Loop time of the first segment."""
+        self.urgent = asyncio.Event()
+        self.attempts = 0
+        self._joined: list[OpenGroup] = []
+        self._done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def add(self, segment: Segment) -> None:
+        """Take one more."""
+        if self.began is None:
+            self.began = asyncio.get_running_loop().time()
+        self.segments.append(segment)
+        if isinstance(segment, Frame):
+            self.samples += len(segment)
+
+    async def durable(self) -> int:
+        """See :meth:`adapters.base.Receipt.durable`."""
+        self.urgent.set()
+        return await asyncio.shield(self._done)
+
+    def join(self, later: OpenGroup) -> None:
+        """Take in what came after; what becomes of this group becomes of both."""
+        self.segments += later.segments
+        self.tokens += later.tokens
+        self.samples += later.samples
+        if later.urgent.is_set():
+            self.urgent.set()
+        self._joined.append(later)
+
+    def finish(self, position: int) -> None:
+        """The group is on disk."""
+        self._done.set_result(position)
+        for later in self._joined:
+            later.finish(position)
+
+    def fail(self, error: StoreError) -> None:
+        """The group will never be on disk."""
+        self._done.set_exception(error)
+        self._done.exception()  # nobody need have asked
+        for later in self._joined:
+            later.fail(error)
+
+
+class LetGo:
+    """The receipt of what could not be taken."""
+
+    def __init__(self, error: StoreError) -> None:
+        self._error = error
+
+    async def durable(self) -> int:
+        """See :meth:`adapters.base.Receipt.durable`."""
+        raise StoreError(str(self._error)) from self._error

@@ -1,0 +1,1 @@
+"""What happens to a site, by the part it happens to."""
