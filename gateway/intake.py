@@ -35,7 +35,7 @@ from gateway.lazy import Lazy
 from gateway.outage import Outage
 from gateway.quality import CLOCK_NOT_SYNCHRONISED
 from gateway.store.config import StoreConfig
-from gateway.store.database import explained
+from gateway.store.database import StoreDamagedError, explained
 from gateway.store.segments import Rebound, Segment, Step, Tick
 from gateway.store.store import Memory
 
@@ -434,7 +434,7 @@ class Intake:
         bound = functools.partial(call, *args, **kwargs)
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, bound)
-        except apsw.Error as error:
-            failure = explained(error)
+        except (apsw.Error, UnicodeDecodeError) as error:
+            failure = explained(error) if isinstance(error, apsw.Error) else StoreDamagedError(str(error))
             self._fail(failure)
             raise failure from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import secrets
 from collections.abc import Iterator
@@ -72,15 +73,15 @@ def open_database(folder: Path, now_ns: int, files: StoreFiles = SYSTEM) -> apsw
         db = files.connect(path)
     except (apsw.Error, OSError) as error:
         raise explained(error, path) from error
-    try:
-        _prepare(db, now_ns)
-    except apsw.Error as error:
-        failure = explained(error, path, db.system_errno)
-        leave(db)
-        raise failure from error
-    except StoreError as error:
-        leave(db)
-        raise type(error)(f"{path}: {error}") from error
+    with contextlib.ExitStack() as undo:
+        undo.callback(leave, db)
+        try:
+            _prepare(db, now_ns)
+        except apsw.Error as error:
+            raise explained(error, path, db.system_errno) from error
+        except StoreError as error:
+            raise type(error)(f"{path}: {error}") from error
+        undo.pop_all()
     return db
 
 

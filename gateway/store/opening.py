@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import apsw
+import msgspec
 
 from gateway.errors import StoreError
 from gateway.store.config import StoreConfig
@@ -61,7 +62,7 @@ def with_store(
         return _used(folder, config, now_ns, use, files)
     except OSError as error:
         raise explained(error, folder / FILE) from error
-    except (StoreError, apsw.Error, ValueError, TypeError, ArithmeticError, LookupError) as error:
+    except (StoreError, apsw.Error, ValueError, TypeError, ArithmeticError, LookupError, msgspec.DecodeError) as error:
         if not _damaged(folder, files, error):
             if isinstance(error, apsw.Error):
                 raise explained(error, folder / FILE) from error
@@ -110,7 +111,7 @@ def _damaged(folder: Path, files: StoreFiles, error: Exception) -> bool:
     """Whether an error comes from a damaged file, and not from what the file lies on or from a defect of ours."""
     cause = error.__cause__ if isinstance(error, StoreError) else error
     # SQLite gives back any bytes as a text
-    certain = (StoreDamagedError, apsw.NotADBError, apsw.CorruptError, UnicodeDecodeError)
+    certain = (StoreDamagedError, apsw.NotADBError, apsw.CorruptError, UnicodeDecodeError, msgspec.DecodeError)
     if isinstance(error, certain) or isinstance(cause, certain) or not sound_header(folder / FILE):
         return True
     if getattr(cause, "extendedresult", 0) == apsw.SQLITE_IOERR_READ:

@@ -128,15 +128,11 @@ def _reader(folder: Path, image: Image, files: StoreFiles) -> Iterator[apsw.Conn
 def _copy(damaged: apsw.Connection, db: apsw.Connection, table: Table, saved: Salvaged) -> bool:
     """Copy what SQLite reads of a table from either end; whether that is all of it."""
     try:
-        there = {name for (name,) in rows_of(damaged, "SELECT name FROM pragma_table_info(?)", (table.name,))}
-        names = [column.name for column in table.columns if column.name in there]
-        if not names:
-            return not damaged.pragma("user_version") > 1
+        if _made_by(damaged, table) != _made_by(db, table):
+            return False  # an older format, or a schema that is damaged itself: its columns may not be what they say
     except (apsw.Error, UnicodeDecodeError):
         return False
-    expected = {column.name for column in table.columns}
-    if there - expected or any(column.needed and column.name not in there for column in table.columns):
-        return False
+    names = [column.name for column in table.columns]
     for order in ("ASC", "DESC"):
         by = ", ".join(f"{name} {order}" for name in table.key)
         query = f"SELECT {', '.join(names)} FROM {table.name} ORDER BY {by}"  # noqa: S608  names from the schema
@@ -145,6 +141,11 @@ def _copy(damaged: apsw.Connection, db: apsw.Connection, table: Table, saved: Sa
                 saved.damaged[table.name] += not _keep(db, table, dict(zip(names, values, strict=True)), saved)
             return True
     return False
+
+
+def _made_by(db: apsw.Connection, table: Table) -> list[tuple[str]]:
+    query = "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?"
+    return [(str(sql),) for (sql,) in rows_of(db, query, (table.name,))]
 
 
 def _gather(image: Image, db: apsw.Connection, torn: Sequence[Table], saved: Salvaged) -> None:
