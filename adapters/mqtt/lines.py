@@ -52,7 +52,11 @@ class NumberLines(Documents):
             return super().frame(payloads, rows, arrival, stale)
         times = arrival
         if self._time_at >= 0:
-            times, stale = unix_times(table[:, self._time_at], (), arrival)[0], None
+            column = table[:, self._time_at]
+            times, none = unix_times(column, column[:, None].tolist(), arrival)
+            if none:  # beyond what a time can be
+                return super().frame(payloads, rows, arrival, stale)
+            stale = None
         if len(self._ids) < len(self._known):
             self._ids = np.array(self._known, np.int32)
         ids, width = self._ids[rows], len(self._places)

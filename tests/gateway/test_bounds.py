@@ -1,6 +1,7 @@
 """Error bounds: told with every batch, changed while running, kept over a crash and a restart."""
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 
@@ -8,8 +9,9 @@ import apsw
 import pytest
 
 from gateway.store.bounds import BoundsTable
-from gateway.store.database import open_database
+from gateway.store.database import FILE, open_database
 from gateway.store.segments import Rebound, decode, encode
+from gateway.store.upgrade import FIRST
 from pipelines.bounds import Bound, bound_of
 from tests.support.daemon import daemon, json_lines
 from tests.support.nats import nats_broker
@@ -113,9 +115,10 @@ def test_bounds_by_row_come_back_and_are_trimmed(tmp_path):
 
 
 def test_a_store_of_before_gets_the_table(tmp_path):
-    db = open_database(tmp_path, 1)
-    db.execute("DROP TABLE bounds")
-    db.close()
+    with contextlib.closing(apsw.Connection(str(tmp_path / FILE))) as db:
+        db.execute(FIRST)
+        db.execute("INSERT INTO meta VALUES ('epoch', 1), ('created_ns', 1)")
+        db.pragma("user_version", 1)
     db = open_database(tmp_path, 1)
     assert isinstance(db, apsw.Connection)
     BoundsTable(db).load()

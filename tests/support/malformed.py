@@ -28,13 +28,13 @@ def survives(decode: Callable[[bytes], object], seeds: list[bytes], count: int |
     """Check that every input gives something or a :class:`PayloadError`, each soon; how many were refused."""
     refused = 0
     for data in inputs(seeds, count):
-        started = time.process_time()
+        started = time.thread_time()
         try:
             decode(data)
         except PayloadError as error:
             assert error.reason
             refused += 1
-        assert time.process_time() - started < SLOWEST_S, data[:200]
+        assert time.thread_time() - started < SLOWEST_S, data[:200]
     return refused
 
 

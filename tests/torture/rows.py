@@ -78,7 +78,7 @@ _DISK: Final[tuple[Scenario, ...]] = (
     ),
     Tests(
         "sync-fails",
-        "a sync fails once or for ever: no acknowledgement after it, not tried again there, unhealthy, watchdog not fed",
+        "a sync fails: no acknowledgement after it, never tried again there, unhealthy, watchdog not fed",
         ("tests/gateway/test_outage.py",),
         once(),
     ),

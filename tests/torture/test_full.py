@@ -62,6 +62,7 @@ def small_disk(folder):
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("trouble", [limited, filled])
 async def test_a_full_disk_is_waited_for_and_nothing_is_lost(tmp_path, trouble):
     async with (

@@ -9,7 +9,7 @@ import msgpack
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from adapters.mqtt import records
@@ -122,7 +122,7 @@ def test_the_struct_types_and_the_general_way_give_the_same(data):
     value = st.one_of(
         st.none(), st.booleans(), st.integers(-(2**62), 2**62), st.sampled_from(["1.5", "x", [1], {"p": 2}])
     )
-    item = st.fixed_dictionaries({}, optional={"a": value, "s": value, "t": st.one_of(st.integers(-5, 2**62), value)})
+    item = st.fixed_dictionaries({}, optional={"a": value, "s": value, "t": st.one_of(st.integers(-5, 2**62), st.integers(9_100_000_000, 9_300_000_000), value)})
     records = st.one_of(st.lists(st.one_of(item, st.just(3)), max_size=4), value)
     documents = data.draw(st.lists(st.one_of(st.fixed_dictionaries({}, optional={"r": records}), value), max_size=5))
     points = {"a": {}, "s": {"kind": "state"}, "p": {"value": "/a/p"}}
@@ -178,10 +178,12 @@ def test_lines_with_a_decimal_comma_and_columns_under_other_names():
 
 
 CELL = st.one_of(
-    st.integers(-5, 2**62), st.floats(width=32), st.sampled_from(["", "x", " 1", "1e9", "-", "+1", "1_0", "nan"])
+    st.integers(-5, 2**62), st.integers(9_100_000_000, 9_300_000_000), st.floats(width=32), st.sampled_from(["", "x", " 1", "1e9", "-", "+1", "1_0", "nan"])
 )
 
 
+@example([[[0, 0]], [[9_200_000_000, 0, 0]]])
+@example([[[0, 0]], [[9_223_372_037, 0, 0]]])
 @given(st.lists(st.lists(st.lists(CELL, min_size=2, max_size=4), min_size=1, max_size=2), min_size=1, max_size=6))
 def test_lines_of_numbers_in_one_go_are_what_they_are_one_by_one(messages):
     options = {"topic": "x/{device}", "payload": "csv", "columns": ["t", "-", "a"], "points": {"a": {}}}

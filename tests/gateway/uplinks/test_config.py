@@ -4,7 +4,15 @@ import pytest
 
 from gateway.errors import FieldError
 from gateway.units import Duration
-from gateway.uplinks.config import UPLINKS, FileUplinkConfig, MqttUplinkConfig, NatsUplinkConfig, StdoutUplinkConfig
+from gateway.uplinks.config import (
+    UPLINKS,
+    FileUplinkConfig,
+    HttpUplinkConfig,
+    KafkaUplinkConfig,
+    MqttUplinkConfig,
+    NatsUplinkConfig,
+    StdoutUplinkConfig,
+)
 from gateway.uplinks.sparkplug.config import SparkplugUplinkConfig
 
 URL = "mqtt://127.0.0.1:1883"
@@ -63,6 +71,8 @@ def test_every_uplink_of_the_list_can_be_made():
         MqttUplinkConfig(url=URL),
         NatsUplinkConfig(url="nats://127.0.0.1"),
         SparkplugUplinkConfig(url=URL, group="G"),
+        HttpUplinkConfig(url="http://127.0.0.1/in"),
+        KafkaUplinkConfig(servers=["127.0.0.1:9092"]),
         FileUplinkConfig(path="x"),
         StdoutUplinkConfig(),
     ]
