@@ -103,7 +103,7 @@ class Daemon:
             rejected=rejected,
             found=self._joining.found,
         )
-        intake.spare(lambda: all(uplink.stats.link == "up" for uplink in self.uplinks.values()))
+        intake.lazy.steady = lambda: all(uplink.stats.link == "up" for uplink in self.uplinks.values())
         intake.held = lambda: {name: uplink.feed.held() for name, uplink in self.uplinks.items()}
         self._history = History(state, intake, self.clock, self._shared.latest)
 

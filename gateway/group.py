@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 
 from adapters.base import Tokens
 from gateway.errors import StoreError
 from gateway.frame import Frame
 from gateway.store.segments import Segment
+from gateway.store.store import Memory
 
 
 class OpenGroup:
@@ -59,6 +61,30 @@ class OpenGroup:
         self._done.exception()  # nobody need have asked
         for later in self._joined:
             later.fail(error)
+
+
+@dataclass
+class Notes:
+    """What is to be written with the next commit besides samples."""
+
+    delivered: list[tuple[str, int]] = field(default_factory=list)
+    """(uplink, seq) that the other side has."""
+    refused: list[tuple[str, int, str]] = field(default_factory=list)
+    """(uplink, seq, reason) that the other side will never take."""
+    repeats: list[tuple[str, int]] = field(default_factory=list)
+    """(uplink, seq): what is kept behind it is to wait again."""
+    learned: Memory = field(default_factory=dict)
+    """What adapters and uplinks want to be kept."""
+
+    def __bool__(self) -> bool:
+        return bool(self.delivered or self.refused or self.repeats or self.learned)
+
+    def join(self, later: Notes) -> None:
+        """Add what came after."""
+        self.delivered += later.delivered
+        self.refused += later.refused
+        self.repeats += later.repeats
+        self.learned |= later.learned
 
 
 class LetGo:

@@ -21,7 +21,6 @@ from concurrent.futures import Executor
 from typing import Any, ParamSpec, TypeVar
 
 import apsw
-import numpy as np
 
 from adapters.base import Receipt, Tokens
 from gateway.clock import Clock
@@ -30,14 +29,14 @@ from gateway.directory import Directory
 from gateway.engine import Committed, Engine, Group
 from gateway.errors import StoreError
 from gateway.frame import Frame
-from gateway.group import OpenGroup
+from gateway.group import Notes, OpenGroup
 from gateway.lazy import Lazy
 from gateway.outage import Outage
-from gateway.quality import CLOCK_NOT_SYNCHRONISED
 from gateway.store.config import StoreConfig
 from gateway.store.database import StoreDamagedError, explained
-from gateway.store.segments import Rebound, Segment, Step, Tick
-from gateway.store.store import Memory
+from gateway.store.segments import Rebound, Segment
+from gateway.ticks import TICK_S, Ticks
+from gateway.timesync import in_doubt
 
 log = logging.getLogger(__name__)
 
@@ -48,24 +47,14 @@ GROUP_SAMPLES = 50_000
 """About 1 MiB of columns: a group of that size is committed at once."""
 MAX_WAITING = 4 * GROUP_SAMPLES
 """Samples taken and not yet on disk, at most; beyond it ``emit`` waits."""
-TICK_S = 0.25
 STUCK_S = 15.0
 """A commit that was due this long ago means that the disk or the store's thread hangs."""
 RETRY_S = 1.0
 """Pause before a store that failed is opened again."""
 STATUS_S = 2.0
 """How long ``status`` waits for the store's thread, which a disk may hold up."""
-OURS_NS = 60_000_000_000
-"""A sample stamped this near to our own time was stamped by us, or by one who is as wrong."""
 ACK_DELAY_S = 1.0
 """How long a delivery may wait to be noted on disk; forgetting it costs a repetition, not a loss."""
-
-
-def in_doubt(frame: Frame, now_ns: int) -> Frame:
-    """The same, with the samples flagged whose time is that of our own clock, which is not to be believed."""
-    ours = np.abs(frame.time - now_ns) < OURS_NS
-    flags = np.where(ours, np.uint16(CLOCK_NOT_SYNCHRONISED), np.uint16(0))
-    return Frame(frame.point, frame.time, frame.value, frame.quality | flags)
 
 
 class Intake:
@@ -91,11 +80,7 @@ class Intake:
         self._group = OpenGroup()
         self.memory = engine.memory
         """What adapters have learned; read and written on the loop only, once recovered."""
-        self._learned: Memory = {}
-        """The part of it that is not on disk yet."""
-        self._delivered: list[tuple[str, int]] = []
-        self._refused: list[tuple[str, int, str]] = []
-        self._repeats: list[tuple[str, int]] = []
+        self._notes = Notes()
         self.held: Callable[[], Mapping[str, Collection[int]]] = dict
         """Asks the feeds which rows they have in their hands; see :attr:`gateway.store.spool.Spool.held`."""
         self._pressed = False
@@ -106,9 +91,8 @@ class Intake:
         self._blocked = False
         self._lock = asyncio.Lock()
         self._last_commit = self._last_run = self._last_checkpoint = asyncio.get_running_loop().time()
-        self._lazy = Lazy(config.flash)
-        self._ticked = 0.0
-        """Loop time of the newest tick."""
+        self.lazy = Lazy(config.flash)
+        self._ticks = Ticks(clock)
         self.outage = Outage()
         self._status: dict[str, Any] = {}
         self._behind = False
@@ -127,7 +111,7 @@ class Intake:
             frame = in_doubt(frame, self._clock.now_ns())
         group = self._group
         if not group.segments:
-            self._wake(group)
+            self._ticks.wake(group)
         group.add(frame)
         if tokens is not None:
             group.tokens.append((adapter, tokens))
@@ -148,33 +132,26 @@ class Intake:
         """Why nothing can be made durable, while that is so."""
         return self.outage.failure
 
-    def _wake(self, group: OpenGroup) -> None:
-        """After a time without ticks, say what time it is before the first sample: else it would seem early."""
-        now = asyncio.get_running_loop().time()
-        if now - self._ticked > 2 * TICK_S:
-            group.add(Tick(self._clock.stream_ns()))
-            self._ticked = now
-
     def delivered(self, uplink: str, seq: int) -> None:
         """The other side has a row: it leaves the spool with one of the next commits."""
-        self._delivered.append((uplink, seq))
+        self._notes.delivered.append((uplink, seq))
         if self._blocked:
             self._news.set()
 
     def refused(self, uplink: str, seq: int, reason: str) -> None:
         """The other side will never take a row: it leaves the spool with the next commit, and is told as lost."""
-        self._refused.append((uplink, seq, reason))
+        self._notes.refused.append((uplink, seq, reason))
         self._news.set()
 
     def repeat(self, uplink: str, after: int) -> None:
         """What is kept behind a row waits again, with the next commit."""
-        self._repeats.append((uplink, after))
+        self._notes.repeats.append((uplink, after))
         self._news.set()
 
     def remember(self, adapter: str, key: str, value: bytes) -> None:
         """See :meth:`adapters.base.Context.remember`."""
         if self.memory.get((adapter, key)) != value:
-            self.memory[adapter, key] = self._learned[adapter, key] = value
+            self.memory[adapter, key] = self._notes.learned[adapter, key] = value
             self._news.set()
 
     async def run(self) -> None:
@@ -184,7 +161,7 @@ class Intake:
             while not self._stopping:
                 await self._due()
                 with contextlib.suppress(StoreError):  # it is in ``failure``
-                    await self.commit(durable=self._lazy.due(asyncio.get_running_loop().time()))
+                    await self.commit(durable=self.lazy.due(asyncio.get_running_loop().time()))
                 await self._reopen()
         finally:
             tick.cancel()
@@ -261,29 +238,18 @@ class Intake:
         """Let time pass where samples wait for it, and keep an eye on the wall clock."""
         while True:
             await asyncio.sleep(TICK_S)
-            step = self._clock.check()
-            if step:
-                log.warning("the wall clock stepped by %.3f s", step / 1e9, extra={"step_s": step / 1e9})
-                self._group.add(Step(step))
+            stepped = self._ticks.check(self._group)
             if self.failure is not None:
-                self._hold_time()
-            elif self.engine.graph.queued or self._group.samples or step:
-                self._group.add(Tick(self._clock.stream_ns()))
-                self._ticked = asyncio.get_running_loop().time()
+                self._ticks.hold(self._group)
+            elif self.engine.graph.queued or self._group.samples or stepped:
+                self._ticks.add(self._group)
                 self._news.set()
-            elif self._overdue() or (self._lazy.open and self._lazy.due(asyncio.get_running_loop().time())):
+            elif self._overdue() or (self.lazy.open and self.lazy.due(asyncio.get_running_loop().time())):
                 self._news.set()
-
-    def _hold_time(self) -> None:
-        """While the store fails time passes as well, but need not be kept in quarters of a second."""
-        segments = self._group.segments
-        if len(segments) > 1 and isinstance(segments[-1], Tick) and isinstance(segments[-2], Tick):
-            segments.pop()
-        self._group.add(Tick(self._clock.stream_ns()))
 
     def _overdue(self) -> bool:
         now = asyncio.get_running_loop().time()
-        return bool(self._delivered) and now - self._last_commit > ACK_DELAY_S
+        return bool(self._notes.delivered) and now - self._last_commit > ACK_DELAY_S
 
     async def commit(self, *, checkpoint: bool = False, durable: bool = True) -> None:
         """Write what is there now. Receipts fail, and the engine is built anew, if the store cannot.
@@ -294,13 +260,10 @@ class Intake:
             if self.failure is not None:
                 raise StoreError(f"the store has failed and is not open again yet: {self.failure}")
             group, self._group = self._group, OpenGroup()
-            delivered, self._delivered = self._delivered, []
-            refused, self._refused = self._refused, []
-            repeats, self._repeats = self._repeats, []
-            learned, self._learned = self._learned, {}
-            plan = self._plan(group, delivered, learned, checkpoint=checkpoint)
-            plan.refused, plan.repeats, plan.durable = refused, repeats, durable
-            asked = delivered or refused or repeats or learned or (durable and self._lazy.open)
+            notes, self._notes = self._notes, Notes()
+            plan = self._plan(group, notes, checkpoint=checkpoint)
+            plan.durable = durable
+            asked = notes or (durable and self.lazy.open)
             if not (group.segments or asked or plan.checkpoint or self._behind):
                 self._open_up(blocked=self._blocked)
                 return
@@ -308,16 +271,15 @@ class Intake:
             try:
                 committed = await self.on_store(self.engine.commit, plan, self._clock.now_ns())
             except StoreError as error:
-                self.outage.forget(self._lazy.end(self._last_commit))
+                self.outage.forget(self.lazy.end(self._last_commit))
                 self.outage.hold(group, error)
                 self._fail(error)
-                self._delivered = delivered + self._delivered
-                self._refused, self._repeats = refused + self._refused, repeats + self._repeats
-                self._learned = learned | self._learned
+                notes.join(self._notes)
+                self._notes = notes
                 raise
             finally:
                 self._committing_since = None
-            self._lazy.note(group.segments, self._last_commit, synced=committed.synced)
+            self.lazy.note(group.segments, self._last_commit, synced=committed.synced)
             self._durable(group, committed.position)
             self._behind = not plan.run
             self.commits += 1
@@ -325,7 +287,7 @@ class Intake:
             self._open_up(blocked=committed.blocked)
         self._on_committed(committed, group.segments)
 
-    def _plan(self, group: OpenGroup, delivered: list[tuple[str, int]], learned: Memory, *, checkpoint: bool) -> Group:
+    def _plan(self, group: OpenGroup, notes: Notes, *, checkpoint: bool) -> Group:
         now = asyncio.get_running_loop().time()
         checkpoint = checkpoint or now - self._last_checkpoint >= self.config.checkpoint
         # Commits that come early for a receipt's sake write the journal only; the pipelines keep their pace
@@ -340,9 +302,11 @@ class Intake:
         held = self.held() if self._pressed else {}
         return Group(
             group.segments,
-            delivered,
+            notes.delivered,
             group.tokens,
-            learned,
+            notes.learned,
+            notes.refused,
+            notes.repeats,
             held=held,
             aged=self._clock.trusted,
             run=run,
@@ -396,12 +360,8 @@ class Intake:
     def health(self) -> dict[str, Any]:
         """For ``status``: plain JSON types."""
         healthy = self.failure is None and self.overdue_s < STUCK_S
-        said = {**self.outage.as_dict(), **self._lazy.as_dict(asyncio.get_running_loop().time())}
+        said = {**self.outage.as_dict(), **self.lazy.as_dict(asyncio.get_running_loop().time())}
         return {"healthy": healthy, **said, "waiting": self._waiting, "commits": self.commits}
-
-    def spare(self, steady: Callable[[], bool]) -> None:
-        """Ask this whether every uplink is up, where ``store.flash`` lets commits wait for the disk."""
-        self._lazy.steady = steady
 
     async def status(self) -> dict[str, Any]:
         """What the engine says of itself, or said when its store still worked."""

@@ -244,6 +244,6 @@ async def test_what_adapters_learned_is_kept_across_a_restart(tmp_path):
     async with running(tmp_path) as (intake, _, _):
         intake.remember("meters", "holes", b"\x01")
         intake.remember("meters", "holes", b"\x02")
-        await until(lambda: not intake._learned)
+        await until(lambda: not intake._notes)
     async with running(tmp_path) as (intake, _, _):
         assert intake.memory == {("meters", "holes"): b"\x02"}
