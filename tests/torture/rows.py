@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tests.torture.bench import Scenario, Story, counts, once
-from tests.torture.scenarios import links, process
+from tests.torture.scenarios import datagrams, links, process
 from tests.torture.tests_as_scenarios import Tests
 
 _MODBUS, _MQTT, _COAP = "tests/adapters/modbus", "tests/adapters/mqtt", "tests/adapters/coap"
@@ -48,6 +48,12 @@ _INPUT: Final[tuple[Scenario, ...]] = (
     ),
     Story("device-side-silent", "seen within 30 s, nothing lost", links.device_side_silent, counts(1, 5, 50, 500)),
     Story("broker-bounced", "back-off, no tight loop, resubscribed", links.broker_bounced, counts(3, 100, 100, 1_000)),
+    Story(
+        "bad-datagrams",
+        "CoAP pushes through loss, doubling, reordering: acknowledged ones arrive once",
+        datagrams.bad_datagrams,
+        counts(200, 2_000, 20_000, 200_000),
+    ),
     Story("bad-network", "nothing lost, doubled, invented", links.bad_network, counts(10, 100, 1_000, 10_000)),
 )
 

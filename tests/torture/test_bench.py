@@ -12,7 +12,7 @@ from tests.torture.bench import Outcome, Scale, counts, report, summary
 from tests.torture.oracle import Devices, Receiver, check
 from tests.torture.proxy import Proxy
 from tests.torture.rows import SCENARIOS
-from tests.torture.scenarios import links
+from tests.torture.scenarios import datagrams, links
 from tests.torture.tests_as_scenarios import ROOT, Tests
 
 
@@ -151,3 +151,11 @@ async def test_a_story_passes_at_a_small_scale(tmp_path: Path):
     outcome = await links.upstream_gone(2, tmp_path)
     assert outcome.failures == []
     assert int(outcome.facts["messages"]) > 100
+
+
+async def test_datagrams_are_lost_and_doubled_and_pushes_are_not(tmp_path: Path):
+    outcome = await datagrams.bad_datagrams(64, tmp_path)
+    assert outcome.failures == []
+    assert int(outcome.facts["lost"]) > 0
+    assert int(outcome.facts["doubled"]) > 0
+    assert int(outcome.facts["acknowledged"]) > 50
