@@ -101,6 +101,7 @@ _MACHINE: Final[tuple[Scenario, ...]] = (
     ),
     Story("stopped-world", "recovers from 5 s of SIGSTOP", process.stopped_world, counts(1, 5, 50, 500)),
     Story("no-descriptors", "no spin, recovers", process.no_descriptors, counts(1, 5, 50, 500)),
+    Story("short-memory", "goes on or restarts, loses nothing", process.short_memory, counts(1, 5, 50, 500)),
     Story("sigterm", "clean within 10 s under load", process.ended_under_load, counts(2, 20, 200, 2_000)),
     Tests(
         "two-daemons",

@@ -162,6 +162,10 @@ class Site:
         """Resident memory of the gateway."""
         return _statm(self._pid, 1) / 1e6
 
+    def address_space(self) -> int:
+        """Bytes of memory the gateway has asked for."""
+        return _statm(self._pid, 0)
+
     def descriptors(self) -> int:
         """Files and sockets the gateway has open."""
         return len(list(Path(f"/proc/{self._pid}/fd").iterdir()))

@@ -52,6 +52,30 @@ async def no_descriptors(n: int, folder: Path) -> Outcome:
     return outcome
 
 
+async def short_memory(n: int, folder: Path) -> Outcome:
+    """No more memory can be had for 4 s under load, ``n`` times: goes on, or ends and is started again."""
+    outcome, ended = Outcome(n), 0
+    async with Site.running(folder) as site:
+        for _ in range(n):
+            await site.received(3)
+            pid = site.gateway.process.pid
+            whole = resource.prlimit(pid, resource.RLIMIT_AS)
+            resource.prlimit(pid, resource.RLIMIT_AS, (site.address_space(), whole[1]))
+            cpu = site.cpu_s()
+            await asyncio.sleep(4)
+            if site.gateway.process.poll() is None:
+                load = (site.cpu_s() - cpu) / 4
+                outcome.expect(f"spins at {load:.0%} of a processor", holds=load < 0.9)
+                resource.prlimit(pid, resource.RLIMIT_AS, whole)
+            else:
+                ended += 1
+                await site.gateway.start()
+            await site.received(3)
+        outcome.facts["ended by itself"] = str(ended)
+        await site.judge(outcome)
+    return outcome
+
+
 async def ended_under_load(n: int, folder: Path) -> Outcome:
     """SIGTERM under load, ``n`` times: clean within 10 s, and what was not delivered is there at the next start."""
     outcome, slowest = Outcome(n), 0.0
