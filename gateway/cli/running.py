@@ -71,7 +71,7 @@ def show_status(config: Path, state: Path | None, *, as_json: bool) -> None:
     )
     for line in _troubles(status):
         console.print(line, style="bold red", markup=False)
-    for table in (_adapters(status), _pipelines(status), _uplinks(status)):
+    for table in (_adapters(status), _pipelines(status), _uplinks(status), _spool(status)):
         if table.row_count:
             console.print(table)
 
@@ -119,21 +119,28 @@ def _pipelines(status: dict[str, Any]) -> Table:
 
 
 def _uplinks(status: dict[str, Any]) -> Table:
-    columns = ("link", "sent", "acknowledged", "samples", "bytes", "spooled rows", "spooled bytes")
-    table = _table("uplinks", "name", *columns, "oldest", "lost", "thinned", "backlog/s", "budget")
+    table = _table("uplinks", "name", "link", "sent", "acknowledged", "samples", "bytes", "budget")
+    for name, row in status["uplinks"].items():
+        numbers = [str(row[key]) for key in ("messages", "acknowledged", "samples", "bytes")]
+        table.add_row(name, row["link"], *numbers, _budget(row["lanes"]["budget"]))
+    return table
+
+
+def _spool(status: dict[str, Any]) -> Table:
+    """What waits before the uplinks; a table of its own, because a terminal is 80 characters wide."""
+    table = _table("waiting", "uplink", "rows", "samples", "bytes", "oldest", "lost", "thinned", "backlog/s")
     for name, row in status["uplinks"].items():
         spool, lanes = row["spool"], row["lanes"]
-        numbers = [row[key] for key in ("messages", "acknowledged", "samples", "bytes")]
-        table.add_row(
-            name, row["link"], *map(str, (*numbers, spool["rows"], spool["bytes"])), f"{spool['oldest_s']:.1f} s",
-            str(spool["lost"]), str(spool["thinned"]), f"{lanes['backlog_rate']:g}" if lanes["behind"] else "",
-            _budget(lanes["budget"]),
-        )  # fmt: skip
+        rate = f"{lanes['backlog_rate']:g}" if lanes["behind"] else ""
+        table.add_row(name, *_waiting(spool), str(spool["lost"]), str(spool["thinned"]), rate)
         if len(spool["pipelines"]) > 1:
             for pipeline, part in spool["pipelines"].items():
-                waiting = (part["samples"], "", part["rows"], part["bytes"])
-                table.add_row(f"  {pipeline}", "", "", "", *map(str, waiting), f"{part['oldest_s']:.1f} s")
+                table.add_row(f"  {pipeline}", *_waiting(part))
     return table
+
+
+def _waiting(part: dict[str, Any]) -> list[str]:
+    return [*(str(part[key]) for key in ("rows", "samples", "bytes")), f"{part['oldest_s']:.1f} s"]
 
 
 def _budget(budget: dict[str, Any] | None) -> str:
