@@ -72,6 +72,7 @@ async def test_a_full_disk_is_waited_for_and_nothing_is_lost(tmp_path, trouble):
         daemon = Daemon(tmp_path, CONFIG.format(url=broker.mqtt_url))
         with small_disk(daemon.state) if trouble is filled else contextlib.nullcontext():
             await daemon.start()
+            await daemon.until(lambda s: s["adapters"]["bus"]["link"] == "up")  # subscribed before anybody publishes
             devices = Devices(broker.mqtt_port, names=("d0", "d1"))
             publishing = asyncio.create_task(devices.run())
             try:
