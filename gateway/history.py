@@ -27,7 +27,7 @@ from gateway.store.compact import Compaction
 from gateway.store.database import StoreFullError
 from gateway.store.reading import EVER, Effort, Query, Reader, matching
 from gateway.uplinks.config import TimeFormat
-from gateway.uplinks.formats import samples
+from gateway.wire.record import samples
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from gateway.frame import Frame
 from gateway.point import compile_glob
 from gateway.rejected import RejectedRing
 from gateway.uplinks.config import TimeFormat
-from gateway.uplinks.formats import samples
+from gateway.wire.record import samples
 
 QUEUED_FRAMES: Final = 256
 LOOK_S: Final = 0.2

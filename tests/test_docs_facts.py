@@ -17,9 +17,9 @@ from gateway.errors import ConfigError, OnpathError
 from gateway.frame import EMPTY, Frame
 from gateway.point import Point
 from gateway.uplinks.config import UPLINKS, TimeFormat
-from gateway.uplinks.formats import encode_json
 from gateway.uplinks.nats.config import CreateStream
 from gateway.uplinks.options import BatchOptions, UplinkConfig
+from gateway.wire.record import encode_json
 from pipelines.base import OperatorConfig
 from pipelines.registry import OPERATORS
 from tests.support.documents import ROOT, blocks, rows, section

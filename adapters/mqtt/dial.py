@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from adapters.mqtt.tls import client_context
+from gateway.tls import client_context
 
 if TYPE_CHECKING:
     from adapters.mqtt.config import Address

@@ -16,8 +16,8 @@ from adapters.mqtt import packets, wire
 from adapters.mqtt.config import address
 from adapters.mqtt.dial import dial
 from adapters.mqtt.outbox import Outbox
-from adapters.mqtt.tls import failure
 from gateway.errors import LinkError, PayloadError
+from gateway.tls import failure
 
 if TYPE_CHECKING:
     from adapters.mqtt.batch import Batch

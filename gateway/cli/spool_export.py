@@ -26,7 +26,8 @@ from gateway.store.database import get_meta, rows_of
 from gateway.store.reading import Reader, reading
 from gateway.store.spool import Spool
 from gateway.uplinks.config import TimeFormat
-from gateway.uplinks.formats import FrameEncoder, encode_json, samples
+from gateway.wire.message import FrameEncoder
+from gateway.wire.record import encode_json, samples
 
 STANDARD_OUTPUT: Final = Path("-")
 CSV_COLUMNS: Final = ("time", "point", "value", "quality", "reason", "uplink", "pipeline", "seq")

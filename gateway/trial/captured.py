@@ -11,7 +11,8 @@ from gateway.errors import PayloadError, TooManyPointsError
 from gateway.frame import Frame, concat
 from gateway.point import Kind
 from gateway.trial.source import BadInputError, Names, Samples
-from gateway.uplinks.decode import FrameDecoder, messages
+from gateway.wire.message import FrameDecoder
+from gateway.wire.stream import messages
 
 GATHERED: Final = 1 << 16
 

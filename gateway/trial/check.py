@@ -22,7 +22,7 @@ from gateway.trial.simulate import apart
 from gateway.trial.source import Names, Samples
 from gateway.trial.table import Cell, shown
 from gateway.uplinks.config import TimeFormat
-from gateway.uplinks.formats import samples
+from gateway.wire.record import samples
 
 MISSING: Final = "missing"
 UNEXPECTED: Final = "unexpected"

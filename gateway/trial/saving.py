@@ -10,7 +10,7 @@ from gateway.frame import Frame
 from gateway.point import Kind, Point
 from gateway.quality import from_text
 from gateway.trial.source import NOT_A_NUMBER, REASONS
-from gateway.uplinks.formats import FrameEncoder
+from gateway.wire.message import FrameEncoder
 
 GATEWAY: Final = "tap"
 

@@ -16,7 +16,8 @@ from gateway.batch import Batch
 from gateway.directory import Directory
 from gateway.frame import EMPTY, Frame, Times, concat
 from gateway.uplinks.config import TimeFormat
-from gateway.uplinks.formats import FrameEncoder, encode_json, samples
+from gateway.wire.message import FrameEncoder
+from gateway.wire.record import encode_json, samples
 
 GATHERED: Final = 1 << 16
 """Samples that are looked at together."""

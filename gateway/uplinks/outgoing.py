@@ -9,8 +9,9 @@ from typing import Final
 from gateway.batch import Batch
 from gateway.errors import LinkError
 from gateway.uplinks.base import UplinkContext
-from gateway.uplinks.formats import FrameEncoder, encode_json
 from gateway.uplinks.options import BatchOptions, Format
+from gateway.wire.message import FrameEncoder
+from gateway.wire.record import encode_json
 
 TOO_LARGE: Final = "too-large"
 """Reason of a loss marker: the batch is larger than what the other side takes."""

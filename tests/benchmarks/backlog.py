@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import msgpack
 import numpy as np
 
-from gateway.uplinks.decode import FrameDecoder
+from gateway.wire.message import FrameDecoder
 from tests.benchmarks import gateway, traffic
 from tests.benchmarks.child import Child
 from tests.benchmarks.latency import Receiver

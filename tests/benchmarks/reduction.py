@@ -24,8 +24,8 @@ from gateway.directory import Directory
 from gateway.frame import Frame, concat, grouped
 from gateway.point import Point
 from gateway.uplinks.config import TimeFormat
-from gateway.uplinks.decode import FrameDecoder
-from gateway.uplinks.formats import FrameEncoder, encode_json
+from gateway.wire.message import FrameDecoder, FrameEncoder
+from gateway.wire.record import encode_json
 from pipelines.reconstruct import RECONSTRUCTION, error
 from pipelines.runner import Pipeline
 from tests.benchmarks.operators import configured

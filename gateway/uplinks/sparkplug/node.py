@@ -21,11 +21,11 @@ from gateway import quality
 from gateway.batch import Batch, Loss
 from gateway.directory import Directory
 from gateway.frame import Frame, Ids, Mask, group_starts
-from gateway.uplinks.formats import loss_of
 from gateway.uplinks.options import TimeFormat
 from gateway.uplinks.sparkplug.metric import FIRST_ALIAS, NODE, Metric, metric_of
 from gateway.uplinks.sparkplug.shown import Shown
 from gateway.uplinks.sparkplug.writer import Identity, Message, Writer
+from gateway.wire.record import loss_of
 
 GONE = (
     quality.Reason.LINK_DOWN,

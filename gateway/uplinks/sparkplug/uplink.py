@@ -23,11 +23,11 @@ import aiomqtt
 from paho.mqtt.reasoncodes import ReasonCode
 
 from adapters.mqtt.config import address
-from adapters.mqtt.tls import client_context, failure
 from adapters.payloads.sparkplug.model import QUALITY_BAD, QUALITY_GOOD
 from gateway.batch import Batch
 from gateway.errors import LinkError, PayloadError
 from gateway.tasks import task_group
+from gateway.tls import client_context, failure
 from gateway.uplinks.base import Uplink, UplinkContext
 from gateway.uplinks.sparkplug.config import SparkplugUplinkConfig
 from gateway.uplinks.sparkplug.host import PrimaryHost, parse_commands

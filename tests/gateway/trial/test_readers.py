@@ -20,7 +20,8 @@ from gateway.trial.facts import Facts
 from gateway.trial.files import FileSource, Sorted, opened
 from gateway.trial.source import BadInputError, Names
 from gateway.uplinks.config import TimeFormat
-from gateway.uplinks.formats import FrameEncoder, encode_json
+from gateway.wire.message import FrameEncoder
+from gateway.wire.record import encode_json
 from tests.support.build import config_of, directory_of
 from tests.support.malformed import inputs
 

@@ -21,7 +21,7 @@ from gateway.trial.simulate import apart
 from gateway.trial.source import Matrix, Samples
 from gateway.units import decode_quantity
 from gateway.uplinks.config import TimeFormat
-from gateway.uplinks.formats import samples
+from gateway.wire.record import samples
 from pipelines.registry import OPERATORS
 from pipelines.runner import Step
 from tests.pipelines.scripts import directory

@@ -23,7 +23,8 @@ from gateway.trial.source import Names
 from gateway.trial.suggest import Suggestions, _down
 from gateway.trial.totals import Totals
 from gateway.uplinks.config import TimeFormat
-from gateway.uplinks.formats import FrameEncoder, encode_json
+from gateway.wire.message import FrameEncoder
+from gateway.wire.record import encode_json
 from pipelines.bounds import Bound
 from tests.support.build import config_of, directory_of
 from tests.support.documents import ROOT

@@ -19,12 +19,13 @@ from gateway.units import Duration, Size
 from gateway.uplinks import file_names
 from gateway.uplinks.compress import Compress
 from gateway.uplinks.config import FileUplinkConfig, StdoutUplinkConfig
-from gateway.uplinks.decode import FrameDecoder, messages
 from gateway.uplinks.file_append import AppendedFile
 from gateway.uplinks.file_config import FileFormat
 from gateway.uplinks.file_names import FileNames
 from gateway.uplinks.streams import Recorder
+from gateway.wire.message import FrameDecoder
 from gateway.wire.record import TimeFormat
+from gateway.wire.stream import messages
 from tests.support.build import directory_of
 from tests.support.uplink import running, uplink_context
 

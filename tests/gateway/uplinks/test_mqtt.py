@@ -15,7 +15,7 @@ from gateway.errors import LinkError
 from gateway.frame import Frame
 from gateway.units import Duration
 from gateway.uplinks.config import Format, MqttUplinkConfig
-from gateway.uplinks.decode import FrameDecoder
+from gateway.wire.message import FrameDecoder
 from tests.support.build import directory_of
 from tests.support.nats import NATS_WEB, nats_broker, nats_web_url
 from tests.support.uplink import running, uplink_context

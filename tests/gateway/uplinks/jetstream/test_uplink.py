@@ -14,8 +14,8 @@ from gateway.errors import LinkError
 from gateway.frame import Frame
 from gateway.units import Duration, Size
 from gateway.uplinks.config import Format, NatsUplinkConfig
-from gateway.uplinks.decode import FrameDecoder
 from gateway.uplinks.nats.config import CreateStream
+from gateway.wire.message import FrameDecoder
 from tests.support.nats import nats_broker
 from tests.support.streams import api, client, seqs, stored
 from tests.support.uplink import running

@@ -1,5 +1,0 @@
-"""The name that :mod:`gateway.tls` had here before."""
-
-from gateway.tls import client_context, failure
-
-__all__ = ["client_context", "failure"]
