@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
-from adapters.frame.records import Line
 from gateway.errors import OnpathError
 from gateway.wire.directories import Described
 from gateway.wire.receive import Received
@@ -23,11 +23,9 @@ from gateway.wire.record import TimeFormat, record_of
 class Output(Protocol):
     """What a receiver writes to. Called in a thread."""
 
-    wants_columns: bool
-    """Whether JSON is to be made columns of; else it comes as it is."""
-
-    def line(self, found: Line, payload: bytes) -> None:
-        """Add a JSON message."""
+    @property
+    def line(self) -> Callable[[bytes], None] | None:
+        """Adds a JSON message as it is; None: this output wants columns made of it."""
 
     def batch(self, received: Received) -> None:
         """Add a batch in columns.
@@ -83,8 +81,6 @@ class LinesFile:
         OnpathError: it cannot be opened, or is shorter than what was kept of it.
     """
 
-    wants_columns = False
-
     def __init__(self, path: Path, position: str, time: TimeFormat) -> None:
         self._path = path
         self._time = time
@@ -103,9 +99,8 @@ class LinesFile:
         os.lseek(self._fd, self._size, os.SEEK_SET)
         _sync_folder(path.parent)
 
-    def line(self, found: Line, payload: bytes) -> None:
+    def line(self, payload: bytes) -> None:
         """See :class:`Output`."""
-        del found
         self._lines.append(_one_line(payload))
 
     def batch(self, received: Received) -> None:
@@ -144,15 +139,12 @@ class LinesFile:
 class LinesOut:
     """JSON lines on standard output: durable as far as whoever reads them is."""
 
-    wants_columns = False
-
     def __init__(self, time: TimeFormat) -> None:
         self._time = time
         self._lines: list[bytes] = []
 
-    def line(self, found: Line, payload: bytes) -> None:
+    def line(self, payload: bytes) -> None:
         """See :class:`Output`."""
-        del found
         self._lines.append(_one_line(payload))
 
     def batch(self, received: Received) -> None:

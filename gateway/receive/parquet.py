@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from adapters.frame.records import Line
 from gateway import quality as q
 from gateway.errors import OnpathError
 from gateway.wire.receive import Received
@@ -50,7 +49,7 @@ class ParquetFolder:
         OnpathError: the folder cannot be used.
     """
 
-    wants_columns = True
+    line = None
 
     def __init__(self, folder: Path, position: str, every_s: float) -> None:
         self._folder = folder
@@ -66,10 +65,6 @@ class ParquetFolder:
                     path.unlink()
         except OSError as error:
             raise OnpathError(f"{folder}: {error.strerror}") from error
-
-    def line(self, found: Line, payload: bytes) -> None:
-        """Not called: JSON comes in columns."""
-        raise NotImplementedError
 
     def batch(self, received: Received) -> None:
         """See the protocol."""

@@ -111,10 +111,10 @@ class Receiver:
             PayloadError: it cannot be used.
         """
         payload = message.payload
-        if payload[:1] == b"{" and not self._output.wants_columns:
+        if payload[:1] == b"{" and (add := self._output.line) is not None:
             found = line(payload)
             if self._is_new(message, found.gateway, found.batch, found.crc):
-                self._output.line(found, payload)
+                add(payload)
                 self._count(found.gateway, found.batch, found.samples, now_s)
             return
         received = self._reader.read(payload)
