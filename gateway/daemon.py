@@ -15,11 +15,12 @@ from typing import Any, TypeVar
 from gateway import __version__, notify
 from gateway.clock import Clock
 from gateway.config import GatewayConfig, Loaded, load_checked
-from gateway.control import Verb, serving
+from gateway.control import serving
 from gateway.directory import Directory
 from gateway.embedded import BrokerLink
 from gateway.engine import Committed, Engine
 from gateway.errors import ConfigError, OnpathError, StoreError
+from gateway.events import Events
 from gateway.frame import Frame
 from gateway.history import History
 from gateway.intake import Intake
@@ -30,12 +31,13 @@ from gateway.liveness import CHECK_S, Liveness, stale_samples
 from gateway.logs import set_up
 from gateway.rejected import RejectedRing
 from gateway.reload import Changes, compare
+from gateway.status import status
 from gateway.store.opening import with_store
-from gateway.store.segments import Rebound, Segment
+from gateway.store.segments import Segment
 from gateway.store.store import StateLock, Store
 from gateway.tapping import Taps
+from gateway.verbs import verbs
 from gateway.watchdog import Watchdog
-from pipelines.bounds import Bound
 
 log = logging.getLogger(__name__)
 
@@ -49,23 +51,25 @@ class Daemon:
     """One running gateway. ``run`` is its life."""
 
     def __init__(self, path: Path, env: Mapping[str, str] = os.environ) -> None:
-        self._path = path
-        self._env = env
+        self.path = path
+        self.env = env
         self._stop = asyncio.Event()
         self._reload_lock = asyncio.Lock()
         self.config = GatewayConfig()
         self.clock = Clock()
         self.directory = Directory()
+        self.loaded: Loaded
+        self.events = Events()
         self.adapters: dict[str, AdapterLink] = {}
         self.uplinks: dict[str, UplinkLink] = {}
         self.intake: Intake
-        self._shared: Shared
-        self._joining: Joining
-        self._taps: Taps
-        self._history: History
-        self._broker: BrokerLink | None = None
-        self._reloads = {"done": 0, "failed": 0}
-        self._began = asyncio.get_running_loop().time()
+        self.shared: Shared
+        self.joining: Joining
+        self.taps: Taps
+        self.history: History
+        self.broker: BrokerLink | None = None
+        self.reloads = {"done": 0, "failed": 0}
+        self.began = asyncio.get_running_loop().time()
 
     async def run(self) -> None:
         """Start, serve until SIGTERM or SIGINT, and stop in order.
@@ -74,15 +78,15 @@ class Daemon:
             ConfigError, StateInUseError, StoreError: it cannot start.
         """
         loaded = self._load()
-        self.config = loaded.config
-        set_up(self.config.log)
+        self.loaded, self.config = loaded, loaded.config
+        set_up(self.config.log, self.events)
         state = Path(self.config.state)
         lock = StateLock(state)
         try:
             async with self._engine(state) as intake:
                 self._share(intake, state)
-                self.config = await self._joining.configured(loaded)
-                self._joining.follow(loaded)
+                self.config = await self.joining.configured(loaded)
+                self.joining.follow(loaded)
                 await self._serve(state)
         finally:
             lock.release()
@@ -90,10 +94,10 @@ class Daemon:
     def _share(self, intake: Intake, state: Path) -> None:
         """What adapters, uplinks and onlookers have in common."""
         self.intake = intake
-        self._joining = Joining(intake, self.clock, self._change)
+        self.joining = Joining(intake, self.clock, self._change)
         rejected = RejectedRing()
-        self._taps = Taps(self.directory, rejected)
-        self._shared = Shared(
+        self.taps = Taps(self.directory, rejected)
+        self.shared = Shared(
             gateway=self.config.gateway,
             state=state,
             clock=self.clock,
@@ -101,14 +105,14 @@ class Daemon:
             liveness=Liveness(self.directory),
             latest=LatestValues(self.directory),
             rejected=rejected,
-            found=self._joining.found,
+            found=self.joining.found,
         )
         intake.lazy.steady = lambda: all(uplink.stats.link == "up" for uplink in self.uplinks.values())
         intake.held = lambda: {name: uplink.feed.held() for name, uplink in self.uplinks.items()}
-        self._history = History(state, intake, self.clock, self._shared.latest)
+        self.history = History(state, intake, self.clock, self.shared.latest)
 
     def _load(self) -> Loaded:
-        loaded = load_checked(self._path, self._env)
+        loaded = load_checked(self.path, self.env)
         for warning in loaded.warnings:
             log.warning("%s", warning)
         return loaded
@@ -148,20 +152,20 @@ class Daemon:
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         if self.config.broker_options is not None:
-            self._broker = BrokerLink(self.config.broker_options, state)
-            await self._broker.start()
+            self.broker = BrokerLink(self.config.broker_options, state)
+            await self.broker.start()
         for name, uplink in self.config.uplinks.items():
             self._start_uplink(name, uplink)
         for name, adapter in self.config.adapters.items():
             self._start_adapter(name, adapter)
-        async with serving(state, self._verbs()):
+        async with serving(state, verbs(self)):
             committing = asyncio.create_task(self.intake.run(), name="intake")
             beside = [
                 asyncio.create_task(Watchdog(self.intake).run(), name="watchdog"),
                 asyncio.create_task(self._watch_devices(), name="liveness"),
-                asyncio.create_task(self._joining.run(), name="discovery"),
-                asyncio.create_task(self._history.run(), name="history"),
-                asyncio.create_task(self._history.fill(), name="latest values"),
+                asyncio.create_task(self.joining.run(), name="discovery"),
+                asyncio.create_task(self.history.run(), name="history"),
+                asyncio.create_task(self.history.fill(), name="latest values"),
             ]
             log.info("onpath %s runs as %s", __version__, self.config.gateway)
             notify.notify("READY=1", f"STATUS={len(self.adapters)} adapters, {len(self.uplinks)} uplinks")
@@ -175,39 +179,12 @@ class Daemon:
             if committing.done() and not committing.cancelled():
                 committing.result()  # a defect there must not look like a clean end
 
-    def _verbs(self) -> dict[str, Verb]:
-        return {
-            "status": self._status_verb,
-            "reload": self._reload_verb,
-            "findings": self._joining.findings_verb,
-            "accept": self._joining.accept_verb,
-            "tap": self._taps.tap_verb,
-            "history": self._history.history_verb,
-            "bound": self._bound_verb,
-        }
-
-    async def _bound_verb(self, request: dict[str, Any]) -> dict[str, Any]:
-        """``{"verb": "bound", "pipeline": "live", "step": "deadband", "bound": "0.5%"}``; stays over restarts."""
-        pipeline = self.intake.engine.graph.pipelines.get(str(request.get("pipeline")))
-        if pipeline is None:
-            raise OnpathError(f"there is no pipeline {request.get('pipeline')!r}")
-        step = pipeline.find_step(str(request.get("step")))
-        if step is None or step.operator.bound is None:
-            raise OnpathError(f"{request.get('step')!r} is no step with a bound; give its number, from 0")
-        try:
-            bound = Bound.parse(request.get("bound", ""))
-        except (ValueError, TypeError) as error:
-            raise OnpathError(str(error)) from None
-        before = step.operator.bound
-        await self.intake.rebound(Rebound(pipeline.name, step.key, bound))
-        return {"before": before.as_dict(), "bound": bound.as_dict()}
-
     async def _watch_devices(self) -> None:
         """Once a second, say of devices that went silent that they are stale."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(CHECK_S)
-            for owner, points in self._shared.liveness.check(loop.time()):
+            for owner, points in self.shared.liveness.check(loop.time()):
                 if owner.name in self.adapters:
                     await self.adapters[owner.name].emit(stale_samples(points, self.clock.now_ns()))
 
@@ -228,8 +205,8 @@ class Daemon:
             self.intake.stop()
             await asyncio.gather(*(uplink.stop() for uplink in self.uplinks.values()))
             await self._commit_quietly()
-            if self._broker is not None:
-                await self._broker.stop()
+            if self.broker is not None:
+                await self.broker.stop()
 
     async def _commit_quietly(self) -> None:
         try:
@@ -241,8 +218,8 @@ class Daemon:
         frames = [segment for segment in segments if isinstance(segment, Frame)]
         made = [batch.frame for batches in committed.batches.values() for batch in batches]
         for frame in (*frames, *made):
-            self._shared.latest.take(frame)
-        self._taps.offer(frames, made)
+            self.shared.latest.take(frame)
+        self.taps.offer(frames, made)
         for uplink in self.uplinks.values():
             uplink.heard(committed)
 
@@ -252,16 +229,16 @@ class Daemon:
             uplink.feed.restart(newest)
 
     def _start_adapter(self, name: str, config: Any) -> None:
-        self.adapters[name] = AdapterLink(name, self._reachable(config), self._shared)
+        self.adapters[name] = AdapterLink(name, self._reachable(config), self.shared)
         self.adapters[name].start()
 
     def _start_uplink(self, name: str, config: Any) -> None:
-        self.uplinks[name] = UplinkLink(name, self._reachable(config), self._shared)
+        self.uplinks[name] = UplinkLink(name, self._reachable(config), self.shared)
         self.uplinks[name].start()
 
     def _reachable(self, config: T) -> T:
         """``url: embedded`` as the address that it is."""
-        return config if self._broker is None else self._broker.reached_by(config)
+        return config if self.broker is None else self.broker.reached_by(config)
 
     def _on_hangup(self) -> None:
         async def reload() -> None:
@@ -280,17 +257,18 @@ class Daemon:
             notify.reloading()
             try:
                 loaded = await asyncio.to_thread(self._load)
-                fresh = await self._joining.configured(loaded)
+                fresh = await self.joining.configured(loaded)
                 changes = compare(self.config, fresh)
                 await self._apply(fresh, changes)
-                self._joining.follow(loaded)
+                self.loaded = loaded
+                self.joining.follow(loaded)
             except ConfigError as error:
-                self._reloads["failed"] += 1
+                self.reloads["failed"] += 1
                 log.error("reload refused, nothing was changed:\n%s", error)  # noqa: TRY400  problems, not a traceback
                 raise
             finally:
                 notify.notify("READY=1")
-            self._reloads["done"] += 1
+            self.reloads["done"] += 1
             log.info("reloaded: %s", changes)
             return changes
 
@@ -307,7 +285,7 @@ class Daemon:
         await asyncio.gather(*(self.uplinks.pop(name).stop() for name in changes.uplinks.stop))
         self.config = fresh
         self.clock.trust = fresh.clock
-        set_up(fresh.log)
+        set_up(fresh.log, self.events)
         self.directory.limit = fresh.max_points
         await self.intake.on_store(self.intake.engine.bound, fresh.queues)
         for name in changes.uplinks.start:
@@ -325,47 +303,6 @@ class Daemon:
         old, new = self.config.adapters[name], fresh.adapters[name]
         return type(old) is type(new) and await self.adapters[name].reconfigure(self._reachable(new))
 
-    async def _reload_verb(self, _request: dict[str, Any]) -> dict[str, Any]:
-        return {"reload": (await self.reload()).as_dict()}
-
-    async def _status_verb(self, _request: dict[str, Any]) -> dict[str, Any]:
-        return {"status": await self.status()}
-
     async def status(self) -> dict[str, Any]:
-        """Everything the daemon counts, as plain JSON types."""
-        engine = await self.intake.status()
-        now = self.clock.now_ns()
-        spools = engine["store"].pop("spool")
-        return {
-            "gateway": self.config.gateway,
-            "version": __version__,
-            "pid": os.getpid(),
-            "uptime_s": round(asyncio.get_running_loop().time() - self._began, 3),
-            "clock": self.clock.status(),
-            "points": len(self.directory),
-            "adapters": {name: adapter.stats.as_dict() for name, adapter in self.adapters.items()},
-            "pipelines": engine["pipelines"],
-            "broker": self._broker.status() if self._broker is not None else None,
-            "findings": len(self._joining.findings.rows()),
-            "uplinks": {
-                name: uplink.status() | {"spool": _spool(spools.get(name), now)}
-                for name, uplink in self.uplinks.items()
-            },
-            "store": engine["store"],
-            "reloads": self._reloads,
-        }
-
-
-def _spool(found: dict[str, Any] | None, now_ns: int) -> dict[str, Any]:
-    if not found:
-        nothing: dict[str, Any] = {"kept_bytes": 0, "lost": 0, "thinned": 0, "pipelines": {}}
-        return {"rows": 0, "bytes": 0, "samples": 0, "oldest_s": 0.0} | nothing
-    pipelines = {name: _aged(row, now_ns) for name, row in found["pipelines"].items()}
-    return _aged(found, now_ns) | {"pipelines": pipelines}
-
-
-def _aged(found: dict[str, Any], now_ns: int) -> dict[str, Any]:
-    """With ``oldest_s`` for ``oldest_ns``."""
-    oldest = found["oldest_ns"]
-    age_s = max(0.0, round((now_ns - oldest) / 1e9, 3)) if oldest else 0.0
-    return {name: value for name, value in found.items() if name != "oldest_ns"} | {"oldest_s": age_s}
+        """See :meth:`gateway.inside.Inside.status`."""
+        return await status(self)

@@ -60,15 +60,15 @@ def _utc(record: logging.LogRecord) -> str:
     return f"{whole}.{int(record.msecs):03d}Z"
 
 
-def set_up(config: LogConfig) -> None:
-    """Send all logging to standard error as the configuration says; can be called again."""
+def set_up(config: LogConfig, beside: logging.Handler | None = None) -> None:
+    """Send all logging to standard error as the configuration says, and ``beside``; can be called again."""
     handler = logging.StreamHandler(sys.stderr)
     if config.format is LogFormat.JSON:
         handler.setFormatter(JsonFormatter())
     else:
         handler.setFormatter(TextFormatter(journald="JOURNAL_STREAM" in os.environ))
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    root.handlers[:] = [handler] if beside is None else [handler, beside]
     root.setLevel(config.level.value.upper())
     # Libraries report each failed attempt; ours reports each change
     for noisy in ("gmqtt", "pymodbus", "coap", "coap-server", "mqtt", "asyncio"):

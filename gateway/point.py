@@ -12,6 +12,10 @@ import msgspec
 from gateway.errors import FieldError
 
 
+OWN = "onpath/"
+"""Points whose names begin so are the gateway's own metrics."""
+
+
 class Kind(enum.StrEnum):
     """How a point's value behaves."""
 
@@ -84,11 +88,12 @@ def compile_glob(pattern: str) -> re.Pattern[str]:
     """A glob over point names: ``*`` within one segment, ``**`` over any number, ``?`` one character.
 
     ``**/x`` also matches ``x`` and ``m1/**`` also matches ``m1``. ``*`` and ``?`` never match a ``#``, so
-    that ``*/power`` does not take a window's ``m1/power#mean``; ``**`` takes everything.
+    that ``*/power`` does not take a window's ``m1/power#mean``; ``**`` takes everything but the gateway's own metrics,
+    which are there for globs that begin with ``onpath/`` only, as hidden files are in a shell.
     """
     while "**/**" in pattern:
         pattern = pattern.replace("**/**", "**")
-    out, at = "", 0
+    out, at = ("" if pattern.startswith(OWN) else f"(?!{OWN})"), 0
     while at < len(pattern):
         if pattern.startswith("**/", at):
             out, at = out + "(?:.*/)?", at + 3

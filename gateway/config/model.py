@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from gateway.alerts.config import AlertConfig
 from gateway.clock import ClockTrust
 from gateway.config.plugins import installed
 from gateway.config.sections import BrokerConfig, BrokerWord, DiscoveryConfig
+from gateway.console.config import ConsoleConfig
 from gateway.errors import FieldError
+from gateway.own.config import HeartbeatConfig, MetricsConfig
 from gateway.point import Name
 from gateway.store.config import Queue, StoreConfig
 from pipelines.base import Glob, OperatorConfig
@@ -161,6 +164,14 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ``url: embedded``."""
     discovery: DiscoveryConfig = DiscoveryConfig()
     """Which devices that introduce themselves may join."""
+    console: ConsoleConfig | None = None
+    """The console in the browser and the API; ``{}`` for all defaults."""
+    alerts: dict[Name, AlertConfig] = {}
+    """Rules on points and on the gateway's own metrics, by name."""
+    metrics: MetricsConfig = MetricsConfig()
+    """The gateway's own metrics as points."""
+    heartbeat: HeartbeatConfig | None = None
+    """A sign of life upstream."""
     store: StoreConfig = StoreConfig()
     """How input and unsent output are kept on disk."""
     clock: ClockTrust = ClockTrust.PLAUSIBLE

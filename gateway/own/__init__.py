@@ -1,0 +1,1 @@
+"""The gateway as a device of itself: its metrics, as points and for Prometheus."""

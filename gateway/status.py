@@ -1,0 +1,49 @@
+"""Everything the daemon counts, as plain JSON types: ``onpath status --json``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any
+
+from gateway import __version__
+from gateway.inside import Inside
+
+
+async def status(inside: Inside) -> dict[str, Any]:
+    """One look at all counters."""
+    engine = await inside.intake.status()
+    now = inside.clock.now_ns()
+    spools = engine["store"].pop("spool")
+    return {
+        "gateway": inside.config.gateway,
+        "version": __version__,
+        "pid": os.getpid(),
+        "uptime_s": round(asyncio.get_running_loop().time() - inside.began, 3),
+        "clock": inside.clock.status(),
+        "points": len(inside.directory),
+        "adapters": {name: adapter.stats.as_dict() for name, adapter in inside.adapters.items()},
+        "pipelines": engine["pipelines"],
+        "broker": inside.broker.status() if inside.broker is not None else None,
+        "findings": len(inside.joining.findings.rows()),
+        "uplinks": {
+            name: uplink.status() | {"spool": _spool(spools.get(name), now)} for name, uplink in inside.uplinks.items()
+        },
+        "store": engine["store"],
+        "reloads": inside.reloads,
+    }
+
+
+def _spool(found: dict[str, Any] | None, now_ns: int) -> dict[str, Any]:
+    if not found:
+        nothing: dict[str, Any] = {"kept_bytes": 0, "lost": 0, "thinned": 0, "pipelines": {}}
+        return {"rows": 0, "bytes": 0, "samples": 0, "oldest_s": 0.0} | nothing
+    pipelines = {name: _aged(row, now_ns) for name, row in found["pipelines"].items()}
+    return _aged(found, now_ns) | {"pipelines": pipelines}
+
+
+def _aged(found: dict[str, Any], now_ns: int) -> dict[str, Any]:
+    """With ``oldest_s`` for ``oldest_ns``."""
+    oldest = found["oldest_ns"]
+    age_s = max(0.0, round((now_ns - oldest) / 1e9, 3)) if oldest else 0.0
+    return {name: value for name, value in found.items() if name != "oldest_ns"} | {"oldest_s": age_s}
