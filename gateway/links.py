@@ -20,6 +20,7 @@ from gateway.latest import LatestValues, ValuesView
 from gateway.liveness import Liveness
 from gateway.rejected import RejectedRing
 from gateway.supervisor import LONGEST_PAUSE_S, LinkState, supervise
+from gateway.tasks import ended
 from gateway.uplinks.base import Uplink, UplinkStats
 from gateway.uplinks.config import UplinkConfig
 from gateway.uplinks.feed import Feed
@@ -27,8 +28,6 @@ from gateway.uplinks.gate import Gate
 
 _BUDGET = "onpath.budget"
 """The key under which what was spent of a budget is remembered, beside what the uplink itself remembers."""
-CANCEL_AGAIN_S = 3.0
-"""How long a plug-in may take to end in order before it is cancelled once more."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +64,24 @@ class AdapterLink:
         self._devices: dict[str, LinkState] = {}
         self._task: asyncio.Task[None] | None = None
         self.adapter: Adapter | None = None
+        self.since_s = self._loop.time()
+        """When its link went up or down last, of the loop's clock."""
+        self.was_up = False
+        """Whether it ever was."""
+        self.errors: dict[str, tuple[int, str]] = {}
+        """When (UTC ns) and why each device went down last; ``""`` is the adapter itself."""
 
     def _changed(self, state: str) -> None:
         self.stats.link = state
+        self.since_s = self._loop.time()
+        self.was_up |= state == "up"
+        if state == "down":
+            self.errors[""] = (self.now_ns(), self._state.detail)
+
+    @property
+    def detail(self) -> str:
+        """What was said of the link last."""
+        return self._state.detail
 
     async def emit(self, frame: Frame, tokens: Tokens | None = None) -> Receipt:
         """See :meth:`adapters.base.Context.emit`."""
@@ -97,6 +111,8 @@ class AdapterLink:
 
             def changed(state: str) -> None:
                 entry["link"] = state
+                if state == "down":
+                    self.errors[device] = (self.now_ns(), self._devices[device].detail)
 
             self._devices[device] = LinkState(f"device {self.name}/{device}", changed)
         self._devices[device].set(up=up, detail=detail)
@@ -152,7 +168,7 @@ class AdapterLink:
 
     async def stop(self) -> None:
         """Cancel the adapter and wait until it has let go of its connections."""
-        await _cancel(self._task)
+        await ended(self._task)
         self._shared.liveness.forget(self)
         self.stats.link = "down"
 
@@ -171,6 +187,10 @@ class UplinkLink:
         self._now_ns = shared.clock.now_ns
         self._key = f"uplink {name}"  # no adapter can have this name, so what each remembers stays apart
         self._state = LinkState(f"uplink {name}", self._changed)
+        self.since_s = asyncio.get_running_loop().time()
+        """When its link went up or down last, of the loop's clock."""
+        self.was_up = False
+        """Whether it ever was."""
         self._task: asyncio.Task[None] | None = None
         self._rank = {pipeline: rank for rank, pipeline in enumerate(config.priority)}
         self.feed = Feed(
@@ -183,8 +203,15 @@ class UplinkLink:
             now_ns=self._now_ns,
         )
 
+    @property
+    def detail(self) -> str:
+        """What was said of the link last."""
+        return self._state.detail
+
     def _changed(self, state: str) -> None:
         self.stats.link = state
+        self.since_s = asyncio.get_running_loop().time()
+        self.was_up |= state == "up"
         away = self._intake.engine.store.spool.away
         (away.discard if state == "up" else away.add)(self.name)
 
@@ -279,7 +306,7 @@ class UplinkLink:
 
     async def stop(self) -> None:
         """Cancel the uplink and wait until it has let go of its connections."""
-        await _cancel(self._task)
+        await ended(self._task)
         self.feed.rewind()
         self.feed.gate.close()
         self.stats.link = "down"
@@ -287,10 +314,3 @@ class UplinkLink:
     def status(self) -> dict[str, Any]:
         """For ``status``: what is counted, and how the feed stands."""
         return self.stats.as_dict() | {"lanes": self.feed.status()}
-
-
-async def _cancel(task: asyncio.Task[None] | None) -> None:
-    """Cancel until it has ended: ``asyncio.wait_for`` of Python 3.11 loses a cancellation that meets an answer."""
-    while task is not None and not task.done():
-        task.cancel()
-        await asyncio.wait((task,), timeout=CANCEL_AGAIN_S)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
+
+CANCEL_AGAIN_S = 3.0
+"""How long a task may take to end in order before it is cancelled once more."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,6 +34,19 @@ def first_error(errors: BaseExceptionGroup[BaseException]) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+async def ended(*tasks: asyncio.Task[Any] | None) -> None:
+    """Cancel until all have ended: ``asyncio.wait_for`` of Python 3.11 loses a cancellation that meets an answer.
+
+    What they raised is fetched and forgotten.
+    """
+    running = [task for task in tasks if task is not None]
+    while waiting := [task for task in running if not task.done()]:
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting, timeout=CANCEL_AGAIN_S)
+    await asyncio.gather(*running, return_exceptions=True)
 
 
 async def in_thread(call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import aiomqtt
 
+from gateway.tasks import ended
 from tests.support.daemon import daemon
 from tests.support.nats import nats_broker
 
@@ -43,8 +44,7 @@ class Receiver:
             try:
                 yield
             finally:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+                await ended(task)
 
     async def _take(self, client) -> None:
         async for message in client.messages:

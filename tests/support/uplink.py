@@ -14,6 +14,7 @@ from gateway.frame import Frame
 from gateway.store.config import Queue, SpoolConfig
 from gateway.store.database import open_database
 from gateway.store.spool import Spool
+from gateway.tasks import ended
 from gateway.uplinks.base import UplinkStats
 from gateway.uplinks.feed import Feed
 from gateway.uplinks.gate import Gate
@@ -143,5 +144,4 @@ async def running(uplink, ctx: RecordingUplinkContext):
         if task.done() and not task.cancelled():
             task.result()
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await ended(task)

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 
 import aiomqtt
 
+from gateway.tasks import ended
+
 
 @dataclass
 class Devices:
@@ -71,8 +73,7 @@ class Receiver:
         try:
             yield self
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await ended(task)
 
     async def _run(self, ready: asyncio.Event) -> None:
         async with aiomqtt.Client("127.0.0.1", self.port, identifier="receiver") as client:

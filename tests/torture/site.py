@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.errors import OnpathError
+from gateway.tasks import ended
 from tests.support.daemon import Daemon
 from tests.support.nats import Nats, nats_broker
 from tests.torture.bench import Outcome
@@ -89,8 +90,7 @@ class Site:
     async def _end(self) -> None:
         self.devices.stop.set()  # a cancellation that meets an answer is lost in Python 3.11's wait_for
         if self._publishing is not None:
-            self._publishing.cancel()
-            await asyncio.gather(self._publishing, return_exceptions=True)
+            await ended(self._publishing)
         if self.gateway.process is not None and self.gateway.process.poll() is None:
             self.gateway.kill()
 

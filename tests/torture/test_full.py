@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from gateway.tasks import ended
 from tests.support.daemon import Daemon
 from tests.support.nats import nats_broker
 from tests.torture.oracle import Devices, Receiver, check
@@ -107,7 +108,6 @@ async def test_a_full_disk_is_waited_for_and_nothing_is_lost(tmp_path, trouble):
                 print(f"{trouble.__name__}: {len(devices.acknowledged)} messages, healthy again after {took:.2f} s")
                 assert took < 5
             finally:
-                publishing.cancel()
-                await asyncio.gather(publishing, return_exceptions=True)
+                await ended(publishing)
                 if daemon.process.poll() is None:
                     daemon.stop()

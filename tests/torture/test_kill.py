@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from gateway.tasks import ended
 from tests.support.daemon import Daemon
 from tests.support.nats import nats_broker
 from tests.torture.oracle import Devices, Receiver, check
@@ -62,8 +63,7 @@ async def test_kills_lose_nothing_and_double_nothing(tmp_path):
             assert total == len(set(accepted(receiver))), "windows count each message once"
             print(f"{KILLS} kills, {len(devices.acknowledged)} messages, {receiver.repeated} batches repeated")
         finally:
-            publishing.cancel()
-            await asyncio.gather(publishing, return_exceptions=True)
+            await ended(publishing)
             daemon.kill()
 
 

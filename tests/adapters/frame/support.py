@@ -14,6 +14,7 @@ from gateway.batch import Batch, Loss
 from gateway.directory import Directory
 from gateway.frame import EMPTY, Frame
 from gateway.point import Kind, Point
+from gateway.tasks import ended
 from gateway.wire.message import FrameEncoder
 from gateway.wire.record import TimeFormat, encode_json
 
@@ -124,8 +125,7 @@ class Receipts:
                 try:
                     yield self
                 finally:
-                    task.cancel()
-                    await asyncio.gather(task, return_exceptions=True)
+                    await ended(task)
             return
         client = await nats.connect(broker.url)
         try:

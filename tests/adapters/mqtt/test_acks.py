@@ -10,6 +10,7 @@ import pytest
 
 from adapters.mqtt import acks as module
 from adapters.mqtt.acks import Acknowledger
+from gateway.tasks import ended
 from tests.support.context import RecordedReceipt
 
 NONE = np.empty(0, np.uint64)
@@ -40,8 +41,7 @@ async def at_work(monkeypatch, patience_s: float = 60.0):
     try:
         yield line, acks
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await ended(task)
 
 
 async def batch(acks: Acknowledger, count: int) -> RecordedReceipt:

@@ -13,6 +13,7 @@ from adapters.mqtt.session import MAX_MESSAGES
 from gateway import intake as module
 from gateway.clock import Clock
 from gateway.intake import Intake
+from gateway.tasks import ended
 from tests.adapters.mqtt.scripted import scripted
 from tests.adapters.mqtt.support import mqtt_config
 from tests.support.build import config_of, engine_over, spooled
@@ -67,8 +68,7 @@ async def slow_store(folder, monkeypatch):
         try:
             yield intake
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await ended(task)
             await loop.run_in_executor(executor, engine.store.close)
 
 

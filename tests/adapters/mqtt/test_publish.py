@@ -17,6 +17,7 @@ from adapters.mqtt.plain import PlainText
 from adapters.mqtt.publish import Publish
 from gateway.errors import LinkError, PayloadError
 from gateway.frame import Frame
+from gateway.tasks import ended
 from tests.adapters.mqtt.scripted import publish, scripted
 from tests.adapters.mqtt.support import mqtt_config, publisher
 from tests.support.context import RecordingContext, running
@@ -96,8 +97,7 @@ async def said(broker):
     task = asyncio.create_task(heard(broker, got, ready))
     await ready.wait()
     yield got
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await ended(task)
 
 
 def hooks(ctx):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from gateway.broker import EmbeddedBroker
 from gateway.demo.oracle import Series, judge
 from gateway.demo.receiver import Latencies, RawSizes, Receiver, Sample
+from gateway.tasks import ended
 
 
 def arrival(seq, seqs=None, epoch=1):
@@ -144,8 +145,7 @@ async def test_the_receiver_takes_from_a_broker(receiver, tmp_path):
             for seq in range(1, 51):
                 await client.publish("up/p", batch(seq, [("d1/seq", 1, float(seq))]), qos=1)
             await receiver.settle({"d1": 50}, 5)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await ended(task)
     assert receiver.messages == 50
 
 

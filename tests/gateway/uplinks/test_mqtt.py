@@ -13,6 +13,7 @@ import pytest
 
 from gateway.errors import LinkError
 from gateway.frame import Frame
+from gateway.tasks import ended
 from gateway.units import Duration
 from gateway.uplinks.config import Format, MqttUplinkConfig
 from gateway.wire.message import FrameDecoder
@@ -56,8 +57,7 @@ async def receiver(broker, *topics: str):
         try:
             yield got
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await ended(task)
 
 
 async def test_batches_arrive_in_order_and_leave_the_spool_at_puback(broker, ctx):
@@ -239,8 +239,7 @@ async def test_the_state_of_the_uplink_stands_at_the_broker(broker, ctx):
         uplink = config.create()
         task = asyncio.create_task(uplink.run(ctx))
         await ctx.until(lambda: len(states(got)) == 3)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await ended(task)
         await ctx.until(lambda: len(states(got)) == 4)
     async with receiver(broker, "state/#") as late:
         await ctx.until(lambda: len(late) == 1)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import aiomqtt
 
 from adapters.payloads.sparkplug.codec import Payload, decode, read
+from gateway.tasks import ended
 from tests.support.daemon import daemon
 from tests.support.nats import nats_broker
 from tests.support.publish import publish
@@ -36,8 +37,7 @@ async def host(port: int):
         try:
             yield got
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await ended(task)
 
 
 async def until(condition) -> None:

@@ -12,6 +12,7 @@ import pytest
 from adapters.payloads.sparkplug.codec import DataType, Payload, decode, make_metric
 from gateway.errors import FieldError, LinkError
 from gateway.frame import Frame
+from gateway.tasks import ended
 from gateway.units import Duration
 from gateway.uplinks.config import UPLINKS
 from gateway.uplinks.sparkplug.config import SparkplugUplinkConfig
@@ -212,8 +213,7 @@ async def listener(port: int):
         try:
             yield got
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await ended(task)
 
 
 async def test_a_broker_that_is_killed_costs_nothing_that_it_had_not_read(tmp_path, ctx):
