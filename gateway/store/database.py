@@ -21,6 +21,9 @@ WAL = FILE + "-wal"
 SHM = FILE + "-shm"
 
 
+PAGE = 1024
+"""Bytes of a page of a new file. A commit writes each page that it touches whole, so that small ones cost a flash disk
+a third of what SQLite's own size does, and no more time (benchmark ``store-written``)."""
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -88,6 +91,8 @@ def open_database(folder: Path, now_ns: int, files: StoreFiles = SYSTEM) -> apsw
 def _prepare(db: apsw.Connection, now_ns: int) -> None:
     db.set_busy_timeout(1000)
     refuse_newer(db)
+    if not db.pragma("page_count"):
+        db.pragma("page_size", PAGE)
     db.pragma("journal_mode", "wal")
     db.pragma("synchronous", "full")
     db.pragma("journal_size_limit", 16 * 2**20)

@@ -12,8 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-SIZE = 4096
-"""Bytes of a page: SQLite's default, which no version of the store has changed."""
+SIZES = (4096, 1024)
+"""Bytes of a page that stores have had: SQLite's default, and what new ones are given (gateway.store.database)."""
+_HEAD = b"SQLite format 3\0"
+_BEGINNINGS = frozenset({0x02, 0x05, 0x0A, 0x0D})
+"""First bytes of pages of b-trees."""
 _TABLE_LEAF, _INDEX_LEAF = 0x0D, 0x0A
 _VERSIONS = {b"\2\2\0\x40\x20\x20", b"\1\1\0\x40\x20\x20"}
 _WAL_HEAD, _FRAME_HEAD = 32, 24
@@ -25,6 +28,8 @@ Value = int | float | str | bytes | None
 class Log:
     """A write-ahead log: what of it can be believed, frame by frame."""
 
+    size: int | None = None
+    """Bytes of a page; None if the log does not say."""
     pages: dict[int, int] = field(default_factory=dict)
     """Where the newest committed content of a page is, by page number."""
     bad: set[int] = field(default_factory=set)
@@ -39,8 +44,13 @@ def sound_header(path: Path) -> bool:
         return True
     with path.open("rb") as file:
         head = file.read(100)
-    begins = head[:18] == b"SQLite format 3\0" + SIZE.to_bytes(2, "big")
-    return begins and head[18:24] in _VERSIONS and head[44:48] in {b"\0\0\0\4", bytes(4)}
+    return _told_size(head) is not None and head[18:24] in _VERSIONS and head[44:48] in {b"\0\0\0\4", bytes(4)}
+
+
+def _told_size(head: bytes) -> int | None:
+    """The size of pages that the head of a file tells, if it can be believed."""
+    size = int.from_bytes(head[16:18], "big")
+    return size if head[:16] == _HEAD and size in SIZES else None
 
 
 def rotten(path: Path) -> bool:
@@ -63,8 +73,8 @@ def read_log(raw: bytes) -> Log:
     Each transaction was synced before the next was written. One with damaged frames is what a power cut has left if
     nothing whole comes behind it, and counts for nothing; else it was committed, and damaged since.
     """
-    log = Log()
-    changes = list(_changes(raw))
+    log = Log(_log_size(raw))
+    changes = list(_changes(raw, log.size)) if log.size else []
     last = max((place for place, change in enumerate(changes) if change.whole), default=-1)
     for change in changes[: last + 1]:
         log.rotten |= not change.whole
@@ -78,23 +88,27 @@ def read_log(raw: bytes) -> Log:
     return log
 
 
-def _changes(raw: bytes) -> Iterator[_Change]:
+def _log_size(raw: bytes) -> int | None:
     if len(raw) < _WAL_HEAD:
-        return
-    magic, _, size, _, salts, last = struct.unpack(">IIII8s8s", raw[:_WAL_HEAD])
-    if magic not in {0x377F0682, 0x377F0683} or size != SIZE:
-        return
+        return None
+    magic, _, size = struct.unpack(">III", raw[:12])
+    return size if magic in {0x377F0682, 0x377F0683} and size in SIZES else None
+
+
+def _changes(raw: bytes, size: int) -> Iterator[_Change]:
+    magic, salts, last = struct.unpack(">I12x8s8s", raw[:_WAL_HEAD])
     order = ">" if magic & 1 else "<"
+    frames = range(_WAL_HEAD, len(raw) - _FRAME_HEAD - size + 1, _FRAME_HEAD + size)
+    # Behind the end may be frames of an earlier round, with other salts; one between frames of this round is damaged
+    end = max((at for at in frames if raw[at + 8 : at + 16] == salts), default=-1)
     change = _Change()
-    for at in range(_WAL_HEAD, len(raw) - _FRAME_HEAD - SIZE + 1, _FRAME_HEAD + SIZE):
+    for at in range(_WAL_HEAD, end + 1, _FRAME_HEAD + size):
         number, commit, own_salts, check = struct.unpack(">II8s8s", raw[at : at + _FRAME_HEAD])
-        if own_salts != salts:
-            return
-        body = raw[at : at + 8] + raw[at + _FRAME_HEAD : at + _FRAME_HEAD + SIZE]
+        body = raw[at : at + 8] + raw[at + _FRAME_HEAD : at + _FRAME_HEAD + size]
         good = _checksum(order, body, struct.unpack(">II", last)) == struct.unpack(">II", check)
         last = check
         change.pages[number] = at + _FRAME_HEAD if good else None
-        change.whole &= good
+        change.whole &= good and own_salts == salts
         if commit:
             yield change
             change = _Change()
@@ -121,9 +135,27 @@ class Image:
         self._file = file
         self._raw = raw_log
         self.log = read_log(raw_log)
-        self.own = 0 if file is None else os.fstat(file).st_size // SIZE
+        length = 0 if file is None else os.fstat(file).st_size
+        self.size = self.log.size or self._size(length)
+        """Bytes of a page."""
+        self.own = length // self.size
         """Pages of the file without its log."""
         self.count = max([self.own, *self.log.pages])
+
+    def _size(self, length: int) -> int:
+        """By the head of the file; if that is lost, by where pages of b-trees begin."""
+        if self._file is None or length < SIZES[0]:
+            return SIZES[0]
+        try:
+            told = _told_size(os.pread(self._file, 100, 0))
+            if told is not None:
+                return told
+            between = [os.pread(self._file, 1, at) for at in range(SIZES[1], length, SIZES[0])]
+            within = [os.pread(self._file, 1, at) for at in range(SIZES[0], length, SIZES[0])]
+        except OSError:
+            return SIZES[0]
+        # in a file of large pages what lies between is the middle of one, where such a byte stands by chance only
+        return SIZES[1] if 2 * sum(map(_begins, between)) > sum(map(_begins, within)) else SIZES[0]
 
     def page(self, number: int) -> bytes:
         """The content of a page, from 1; zeros where nobody knows it.
@@ -135,20 +167,24 @@ class Image:
             raise ValueError("no such page")
         at = self.log.pages.get(number)
         if at is not None:
-            return self._raw[at : at + SIZE]
-        return bytes(SIZE) if number in self.log.bad else self._read(number) or bytes(SIZE)
+            return self._raw[at : at + self.size]
+        return bytes(self.size) if number in self.log.bad else self._read(number) or bytes(self.size)
 
     def _read(self, number: int) -> bytes | None:
         if self._file is None or number > self.own:
             return None
         try:
-            return os.pread(self._file, SIZE, (number - 1) * SIZE)
+            return os.pread(self._file, self.size, (number - 1) * self.size)
         except OSError:
             return None
 
     def unreadable(self) -> int:
         """How many pages of the file the disk does not give back."""
         return sum(self._read(number) is None for number in range(1, self.own + 1))
+
+
+def _begins(raw: bytes) -> bool:
+    return raw[:1] != b"" and raw[0] in _BEGINNINGS
 
 
 def free_pages(image: Image) -> set[int]:
@@ -158,7 +194,7 @@ def free_pages(image: Image) -> set[int]:
     while 1 <= trunk <= image.count and trunk not in free:
         free.add(trunk)
         page = image.page(trunk)
-        count = min(int.from_bytes(page[4:8], "big"), SIZE // 4 - 2)
+        count = min(int.from_bytes(page[4:8], "big"), image.size // 4 - 2)
         free.update(struct.unpack(f">{count}I", page[8 : 8 + 4 * count]))
         trunk = int.from_bytes(page[:4], "big")
     return free
@@ -177,7 +213,7 @@ def leaves(image: Image) -> Iterator[tuple[int | None, list[Value]]]:
 def _rows(image: Image, page: bytes, head: int) -> Iterator[tuple[int | None, list[Value]]]:
     table = page[head] == _TABLE_LEAF
     count = int.from_bytes(page[head + 3 : head + 5], "big")
-    for place in range(head + 8, min(head + 8 + 2 * count, SIZE - 1), 2):
+    for place in range(head + 8, min(head + 8 + 2 * count, image.size - 1), 2):
         at = int.from_bytes(page[place : place + 2], "big")
         try:
             length, at = _varint(page, at)
@@ -192,20 +228,21 @@ def _rows(image: Image, page: bytes, head: int) -> Iterator[tuple[int | None, li
 
 def _payload(image: Image, page: bytes, at: int, length: int, *, table: bool) -> bytes:
     """The bytes of a cell, with those that did not fit on its page."""
-    if length > image.count * SIZE:
+    size = image.size
+    if length > image.count * size:
         raise ValueError("longer than the file")
-    most = SIZE - 35 if table else (SIZE - 12) * 64 // 255 - 23
+    most = size - 35 if table else (size - 12) * 64 // 255 - 23
     if length <= most:
         return _slice(page, at, length)
-    least = (SIZE - 12) * 32 // 255 - 23
-    here = least + (length - least) % (SIZE - 4)
+    least = (size - 12) * 32 // 255 - 23
+    here = least + (length - least) % (size - 4)
     here = here if here <= most else least
     parts = [_slice(page, at, here)]
     following = int.from_bytes(_slice(page, at + here, 4), "big")
     rest = length - here
     while rest:
         more = image.page(following)
-        part = min(rest, SIZE - 4)
+        part = min(rest, size - 4)
         parts.append(more[4 : 4 + part])
         following = int.from_bytes(more[:4], "big")
         rest -= part
@@ -213,7 +250,7 @@ def _payload(image: Image, page: bytes, at: int, length: int, *, table: bool) ->
 
 
 def _slice(page: bytes, at: int, length: int) -> bytes:
-    if at + length > SIZE:
+    if at + length > len(page):
         raise ValueError("beyond its page")
     return page[at : at + length]
 

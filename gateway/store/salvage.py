@@ -27,7 +27,7 @@ WORK = "onpath.db-salvage"
 """Folder in which the new store is built."""
 DONE = "onpath.db-saved"
 """The new store, complete: from here on there is no way back."""
-UNREADABLE = 16
+UNREADABLE = 64
 """Pages that may be unreadable in the smallest file."""
 KEPT = 2
 """Damaged stores that are kept, at most."""

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 HELD_BYTES = 2**20
 """What may wait for uplinks in a transaction that is left open."""
-LOG_PAGES = 1000
+LOG_PAGES = 4000
 """Pages in the write-ahead log (4 MB) from which on it is folded into the file."""
 CHECKED_BYTES = 32 * 2**20
 """A file up to this size is checked as a whole before it is used: below half a second on a small board."""

@@ -103,7 +103,7 @@ def killed(folder):
         (lambda folder: (folder / WAL).unlink(), 0),
         (lambda folder: (folder / WAL).write_bytes(b""), 0),
         (lambda folder: (folder / WAL).write_bytes(b"\xff" * 5000), 0),
-        (lambda folder: (folder / WAL).write_bytes((folder / WAL).read_bytes()[:2000]), 0),
+        (lambda folder: (folder / WAL).write_bytes((folder / WAL).read_bytes()[:1000]), 0),
         (lambda folder: (folder / (FILE + "-journal")).write_bytes(b"\0" * 600), 7),
         (lambda folder: (folder / (FILE + "-wal-renewed")).write_bytes(b"half of it"), 7),
         (lambda folder: (folder / "onpath.db-salvage").mkdir(), 7),
