@@ -26,6 +26,12 @@ class ConsoleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """File with the private key of ``cert``."""
     plain: bool = False
     """Serve without TLS beyond this machine all the same: behind a proxy or in a network that you trust."""
+    hosts: list[str] = []
+    """Names that browsers may know the console by, such as ``gw7.example.com``. Left out: any, or, while it listens on
+    this machine only, just ``localhost`` and the address, so that no page from elsewhere can reach it."""
+    behind_proxy: bool = False
+    """A reverse proxy on this machine speaks for the browsers: what it says of them (``X-Forwarded-For``,
+    ``X-Forwarded-Proto``) is believed. List its name in ``hosts``."""
     read_only: bool = False
     """Nobody may change anything by the console or the API."""
     metrics: Annotated[str, msgspec.Meta(pattern="^(token|open)$")] = "token"
