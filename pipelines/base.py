@@ -53,6 +53,11 @@ class OperatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     dry_run: bool = False
     """Let everything pass as it is, and only count what the step would have done; ``status`` shows it."""
 
+    @property
+    def identity(self) -> str:
+        """What the step's state is kept under over changes of the options; empty: nothing, other options begin anew."""
+        return ""
+
     def create(self, points: Points) -> Operator:
         """The operator for these options."""
         raise NotImplementedError
@@ -94,21 +99,29 @@ class Points(Protocol):
 
 
 class Selector:
-    """Which points a list of globs selects, as a mask over ids that grows with the directory."""
+    """Which points a list of globs selects, as a mask over ids that grows with the directory.
 
-    def __init__(self, points: Points, globs: Sequence[str] | str) -> None:
+    ``**`` takes really everything, as a step does whose pipeline has chosen already; ``strictly`` it does not take the
+    gateway's own metrics (:func:`gateway.point.compile_glob`).
+    """
+
+    def __init__(self, points: Points, globs: Sequence[str] | str, *, strictly: bool = False) -> None:
         self._points = points
         globs = [globs] if isinstance(globs, str) else globs
         self._patterns = [compile_glob(glob) for glob in globs]
         self.everything = "**" in globs
+        self._strictly = strictly
         self._known: npt.NDArray[np.bool_] = np.empty(0, np.bool_)
+        self._all = False
 
     def mask(self, ids: Ids) -> Mask:
         """Where a sample's point is selected, [n]."""
-        if self.everything:
+        if self.everything and not self._strictly:
             return np.ones(len(ids), np.bool_)
         if len(self._points) > len(self._known):
             self._extend()
+        if self._all:
+            return np.ones(len(ids), np.bool_)
         result: Mask = self._known[ids]
         return result
 
@@ -117,6 +130,7 @@ class Selector:
         names = map(self._points.name, fresh)
         found = [any(pattern.match(name) for pattern in self._patterns) for name in names]
         self._known = np.concatenate([self._known, np.array(found, np.bool_)])
+        self._all = bool(self._known.all())
 
 
 class Counts:
@@ -217,6 +231,11 @@ class Operator(abc.ABC):
         """The gateway's wall clock jumped by ``delta_ns``; what has to be let go because of it."""
         del delta_ns
         return EMPTY
+
+    @property
+    def due_ns(self) -> int | None:
+        """When it wants a tick, of the time that ticks tell, although it holds no samples; None: whenever one comes."""
+        return None
 
     @property
     def bound(self) -> Bound | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ParamSpec
 
 import msgspec
 
@@ -15,6 +16,8 @@ from pipelines.base import Counts, Operator, OperatorConfig, Points, Selector, S
 from pipelines.bounds import Bound
 
 log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
 
 _TOTALS = ("filtered", "aggregated", "dropped", "queued", "derived")
 
@@ -26,13 +29,18 @@ class Step:
         self.kind = kind
         self._create = partial(config.create, points)
         self.operator: Operator = self._create()
-        self.key = f"{occurrence}:{kind}:{told(config)}"
+        self.key = f"{occurrence}:{kind}:{config.identity or told(config)}"
+        self._told = told(config)
         self._selector = Selector(points, config.points)
         self._dry_run = config.dry_run
         self._globs = [config.points] if isinstance(config.points, str) else list(config.points)
         self._passed = Counts()
         """What went through untouched, if the step is only tried."""
         self.failures = 0
+        self.spent_ns = 0
+        """Time that it took so far, in this process."""
+        self.aside: list[Frame] | None = None
+        """Takes what leaves the step, while somebody taps it; None: nobody does."""
 
     @property
     def counts(self) -> Counts:
@@ -41,6 +49,9 @@ class Step:
 
     def process(self, frame: Frame) -> Frame:
         """The samples of other points, then what the operator passes on of its own."""
+        return self._observed(self._process, frame)
+
+    def _process(self, frame: Frame) -> Frame:
         if self._selector.everything:
             return self._run(self.operator.process, frame, len(frame))
         mask = self._selector.mask(frame.point)
@@ -53,11 +64,20 @@ class Step:
 
     def tick(self, now_ns: int) -> Frame:
         """What time causes in this step."""
-        return self._run(self.operator.tick, now_ns, 0)
+        return self._observed(self._run, self.operator.tick, now_ns, 0)
 
     def clock_stepped(self, delta_ns: int) -> Frame:
         """What a step of the wall clock lets go; also what is flushed when the step is taken out."""
-        return self._run(self.operator.clock_stepped, delta_ns, 0)
+        return self._observed(self._run, self.operator.clock_stepped, delta_ns, 0)
+
+    def _observed(self, call: Callable[P, Frame], *args: P.args, **kwargs: P.kwargs) -> Frame:
+        """Whatever the step does passes here: its time is taken, and its output shown to who taps it."""
+        began = time.perf_counter_ns()
+        out = call(*args, **kwargs)
+        self.spent_ns += time.perf_counter_ns() - began
+        if self.aside is not None and len(out):
+            self.aside.append(out)
+        return out
 
     def _run(self, call: Callable[[Any], Frame], argument: Frame | int, taken: int) -> Frame:
         if not self._dry_run:
@@ -98,6 +118,10 @@ class Step:
         """The bound as batches carry it: ``{"step": "deadband", "points": [...], "percent": 0.5}``."""
         assert self.operator.bound is not None
         return {"step": self.kind, "points": self._globs, **self.operator.bound.as_dict()}
+
+    def same(self, other: Step) -> bool:
+        """Whether the options are the same, too."""
+        return self._told == other._told
 
     def renew(self) -> None:
         """Begin afresh, as if no sample had been seen."""
@@ -141,7 +165,7 @@ class Pipeline:
         points: Points,
     ) -> None:
         self.name = name
-        self._selector = Selector(points, select)
+        self._selector = Selector(points, select, strictly=True)
         seen: Counter[tuple[str, str]] = Counter()
         self.steps: list[Step] = []
         for kind, config in steps:
@@ -207,6 +231,13 @@ class Pipeline:
         named = [step for step in self.steps if step.kind == word and step.operator.bound is not None]
         return named[0] if len(named) == 1 else None
 
+    def step_called(self, word: str) -> Step | None:
+        """The step with this number (from 0), or the only one of this name."""
+        if word.isdecimal():
+            return self.steps[int(word)] if int(word) < len(self.steps) else None
+        named = [step for step in self.steps if step.kind == word]
+        return named[0] if len(named) == 1 else None
+
     def bounds(self) -> tuple[dict[str, Any], ...]:
         """What may be lost of each value, by the steps that trade error for bytes."""
         return tuple(step.told_bound for step in self.steps if step.lossy)
@@ -222,6 +253,11 @@ class Pipeline:
         """Samples that steps hold."""
         return sum(step.operator.counts.queued for step in self.steps)
 
+    @property
+    def due_ns(self) -> int | None:
+        """When a step wants a tick, although it holds no samples."""
+        return min((due for step in self.steps if (due := step.operator.due_ns) is not None), default=None)
+
     def kept_of(self, old: Pipeline) -> set[str]:
         """Keys of the steps that an earlier configuration of this pipeline has too."""
         return {step.key for step in self.steps} & {step.key for step in old.steps}
@@ -231,8 +267,10 @@ class Pipeline:
         kept = self.kept_of(old)
         known = {step.key: step for step in old.steps}
         for index, step in enumerate(self.steps):
-            if step.key in known:
+            if step.key in known and known[step.key].same(step):
                 self.steps[index] = known[step.key]
+            elif step.key in known:
+                step.restore(known[step.key].snapshot())
         gone = {key: step.counts.as_dict() for key, step in known.items() if key not in kept}
         self._take_totals(old.samples_in, old.samples_out, old.retired, gone)
 
@@ -286,6 +324,13 @@ class Pipeline:
             **total,
             "steps": [step.status() for step in self.steps],
         }
+
+    def timed_status(self) -> dict[str, Any]:
+        """:meth:`status` with the time that each step took in this process, ``cpu_s``; two runs never agree on it."""
+        status = self.status()
+        for row, step in zip(status["steps"], self.steps, strict=True):
+            row["cpu_s"] = round(step.spent_ns / 1e9, 6)
+        return status
 
 
 def _let_go(step: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from gateway.uplinks.kafka_config import KafkaUplinkConfig
 from gateway.uplinks.nats.config import NatsUplinkConfig
 from gateway.uplinks.options import BatchOptions, Format, TimeFormat, UplinkConfig
 from gateway.uplinks.sparkplug.config import SparkplugUplinkConfig
+from gateway.uplinks.webhook_config import WebhookUplinkConfig
 
 if TYPE_CHECKING:
     from gateway.uplinks.base import Uplink
@@ -31,6 +32,7 @@ __all__ = [
     "StdoutUplinkConfig",
     "TimeFormat",
     "UplinkConfig",
+    "WebhookUplinkConfig",
 ]
 
 
@@ -126,4 +128,5 @@ UPLINKS: tuple[type[UplinkConfig], ...] = (
     KafkaUplinkConfig,
     FileUplinkConfig,
     StdoutUplinkConfig,
+    WebhookUplinkConfig,
 )

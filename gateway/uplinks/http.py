@@ -15,13 +15,9 @@ What a status means:
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import re
 import ssl
-import time
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import aiohttp
@@ -29,40 +25,18 @@ import aiohttp
 from gateway.errors import LinkError
 from gateway.supervisor import pause_s
 from gateway.tasks import in_thread, task_group
-from gateway.tls import client_context, failure
+from gateway.tls import client_context
 from gateway.uplinks.base import Uplink, UplinkContext
 from gateway.uplinks.compress import Compress, compressed
+from gateway.uplinks.http_answer import LONGEST_WAIT_S, Answer, authorization, beginning, reason_of, retry_after_s
 from gateway.uplinks.http_body import CONTENT_TYPE, Bodies, Request
 from gateway.uplinks.http_config import HttpFormat, HttpUplinkConfig, Refused
 
 HOLD_FIRST_S: Final = 30.0
 HOLD_LONGEST_S: Final = 600.0
 """A batch that is held is sent again after the first, then after twice as long each time, up to the second."""
-LONGEST_WAIT_S: Final = 3600.0
-"""No server may ask us to wait longer."""
-MAX_ANSWER: Final = 64 * 1024
-"""Bytes of an answer that are read."""
 _REFUSED: Final = frozenset({400, 409, 413, 422})
 _DROPPED: Final = re.compile(r"dropped=(\d+)")
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the server said."""
-
-    status: int
-    text: str
-    """The beginning of the body."""
-    retry_after_s: float | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Whether the server has what was sent."""
-        return 200 <= self.status < 300
-
-    def __str__(self) -> str:
-        said = " ".join(self.text.split())[:300]
-        return f"HTTP {self.status}: {said}" if said else f"HTTP {self.status}"
 
 
 class HttpUplink(Uplink):
@@ -86,14 +60,7 @@ class HttpUplink(Uplink):
             ) as session:
                 await _Link(config, ctx, session).serve()
         except (aiohttp.ClientError, OSError) as error:
-            raise LinkError(f"{config.url}: {_reason(error)}") from error
-
-
-def _reason(error: Exception) -> str:
-    for field in ("certificate_error", "os_error"):  # aiohttp puts errors of its own around those of ssl
-        if isinstance(inner := getattr(error, field, None), ssl.SSLError):
-            return failure(inner, "server")
-    return str(error) or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)
+            raise LinkError(f"{config.url}: {reason_of(error)}") from error
 
 
 class _Link:
@@ -183,7 +150,7 @@ class _Link:
         if config.compress is not Compress.NONE:
             headers["Content-Encoding"] = config.compress.value
         if config.auth is not None:
-            headers["Authorization"] = _authorization(config.auth.bearer, config.auth.basic)
+            headers["Authorization"] = authorization(config.auth.bearer, config.auth.basic)
         stats.messages += len(request.parts)
         stats.bytes += len(body)
         proxy = config.proxy if config.proxy != "env" else ""
@@ -193,8 +160,8 @@ class _Link:
             if 300 <= response.status < 400:
                 where = response.headers.get("Location", "nowhere")
                 raise LinkError(f"{request.url}: HTTP {response.status}: redirects to {where}, which is not followed")
-            text = await _beginning(response.content)
-            return Answer(response.status, text, _retry_after_s(response.headers.get("Retry-After")))
+            text = await beginning(response.content)
+            return Answer(response.status, text, retry_after_s(response.headers.get("Retry-After")))
 
     def _is_taken(self, answer: Answer) -> bool:
         """Whether it was; or InfluxDB took what it could: what it could not is counted, for it never will."""
@@ -236,32 +203,6 @@ class _Link:
                 else:
                     self._ctx.log.error("batch %s is still refused, again in %g s: %s", request.key, pause, answer)
         self._held -= 1
-
-
-async def _beginning(stream: aiohttp.StreamReader) -> str:
-    """What fits :data:`MAX_ANSWER`. An answer that is cut short is none; one that is longer ends its connection."""
-    raw = b""
-    while len(raw) < MAX_ANSWER and (more := await stream.read(MAX_ANSWER - len(raw))):
-        raw += more
-    return raw.decode(errors="replace")
-
-
-def _authorization(bearer: str, basic: str) -> str:
-    if bearer:
-        return f"Bearer {bearer}"
-    return f"Basic {base64.b64encode(basic.encode()).decode()}"
-
-
-def _retry_after_s(text: str | None) -> float | None:
-    """Seconds to wait, from a number or an HTTP date (RFC 9110, 10.2.3); None if there is none that makes sense."""
-    if text is None:
-        return None
-    if text.strip().isascii() and text.strip().isdigit():
-        return float(text)
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return None
 
 
 def _bad_lines(text: str) -> int:

@@ -165,24 +165,13 @@ class HttpUplinkConfig(UplinkConfig, frozen=True, kw_only=True, tag="http"):
 
     def __post_init__(self) -> None:
         check_template("url", self.url, _URL_FIELDS)
-        secure = _check_url("url", self.url, ("http", "https")) == "https"
+        secure = check_url("url", self.url, ("http", "https")) == "https"
         if self.proxy not in {"", "env"}:
-            _check_url("proxy", self.proxy, ("http",))
+            check_url("proxy", self.proxy, ("http",))
         if self.timeout <= 0:
             raise FieldError("timeout", "must be above 0")
-        self._check_headers()
+        check_headers(self.headers, authorized=self.auth is not None)
         check_files(self.ca, self.cert, self.key, secure=secure, hint="write https:// in the url")
-
-    def _check_headers(self) -> None:
-        for name, value in self.headers.items():
-            if not _TOKEN.fullmatch(name):
-                raise FieldError(("headers", name), "is not the name of a header")
-            if not _HEADER_VALUE.fullmatch(value):
-                raise FieldError(("headers", name), "a header is one line of printable characters")
-            if name.lower() in _OWN_HEADERS:
-                raise FieldError(("headers", name), "is set by the uplink itself")
-            if name.lower() == "authorization" and self.auth is not None:
-                raise FieldError(("headers", name), "auth sets it already")
 
     def create(self) -> Uplink:
         """See the base class."""
@@ -199,8 +188,29 @@ _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\uffff]*")
 
 
-def _check_url(field: str, url: str, schemes: tuple[str, ...]) -> str:
-    """Its scheme."""
+def check_headers(headers: dict[str, str], *, authorized: bool) -> None:
+    """Refuse headers that cannot be sent, or that are set already.
+
+    Raises:
+        FieldError: naming ``headers``.
+    """
+    for name, value in headers.items():
+        if not _TOKEN.fullmatch(name):
+            raise FieldError(("headers", name), "is not the name of a header")
+        if not _HEADER_VALUE.fullmatch(value):
+            raise FieldError(("headers", name), "a header is one line of printable characters")
+        if name.lower() in _OWN_HEADERS:
+            raise FieldError(("headers", name), "is set by the uplink itself")
+        if name.lower() == "authorization" and authorized:
+            raise FieldError(("headers", name), "auth sets it already")
+
+
+def check_url(field: str, url: str, schemes: tuple[str, ...]) -> str:
+    """Its scheme.
+
+    Raises:
+        FieldError: it is no such address.
+    """
     try:
         parts = urlsplit(url)
         port = parts.port

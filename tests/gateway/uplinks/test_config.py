@@ -12,6 +12,7 @@ from gateway.uplinks.config import (
     MqttUplinkConfig,
     NatsUplinkConfig,
     StdoutUplinkConfig,
+    WebhookUplinkConfig,
 )
 from gateway.uplinks.sparkplug.config import SparkplugUplinkConfig
 
@@ -75,6 +76,7 @@ def test_every_uplink_of_the_list_can_be_made():
         KafkaUplinkConfig(servers=["127.0.0.1:9092"]),
         FileUplinkConfig(path="x"),
         StdoutUplinkConfig(),
+        WebhookUplinkConfig(url="http://127.0.0.1/in"),
     ]
     assert [type(example) for example in examples] == list(UPLINKS)
     assert len({type(example.create()) for example in examples}) == len(UPLINKS)

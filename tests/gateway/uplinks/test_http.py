@@ -19,6 +19,7 @@ from gateway.frame import Frame
 from gateway.units import Duration, Size
 from gateway.uplinks import http as uplinks_http
 from gateway.uplinks.compress import Compress
+from gateway.uplinks.http_answer import retry_after_s
 from gateway.uplinks.http_config import HttpAuth, HttpFormat, HttpUplinkConfig, JoinOptions, Refused
 from gateway.wire.message import FrameDecoder
 from gateway.wire.stream import messages
@@ -422,11 +423,11 @@ def test_secrets_come_from_credentials(tmp_path):
 
 
 def test_retry_after_in_both_forms():
-    assert uplinks_http._retry_after_s("120") == 120
-    assert uplinks_http._retry_after_s(formatdate(time.time() + 60, usegmt=True)) == pytest.approx(60, abs=2)
-    assert uplinks_http._retry_after_s(formatdate(0, usegmt=True)) == 0
+    assert retry_after_s("120") == 120
+    assert retry_after_s(formatdate(time.time() + 60, usegmt=True)) == pytest.approx(60, abs=2)
+    assert retry_after_s(formatdate(0, usegmt=True)) == 0
     for nonsense in (None, "soon", "", "-5", "1e9", "²"):
-        assert uplinks_http._retry_after_s(nonsense) is None
+        assert retry_after_s(nonsense) is None
 
 
 def test_partial_writes_of_all_three_versions_are_counted():
