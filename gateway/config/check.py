@@ -6,17 +6,21 @@ Runs over the finished configuration, with the tree beside it to say where thing
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
 from adapters.mqtt.config import EMBEDDED
 from gateway.config.convert import MAX_SUGGESTIONS, locate
+from gateway.config.hidden import HEARTBEAT, hidden
 from gateway.config.leaves import suggestion
 from gateway.config.model import GatewayConfig, PipelineConfig
 from gateway.config.nodes import Mapping, Mark, Path, path_text
 from gateway.errors import Problem
-from gateway.point import compile_glob
+from gateway.point import ALERT, OWN, compile_glob
 from gateway.uplinks.options import BudgetSpent
 
+TAKEN = {"onpath": "the gateway's own metrics", "alert": "points of alerts"}
+"""First segments of names of points that are no devices'."""
 LEAST_BANDWIDTH = 100
 """Bytes a second: below it a single batch would take hours."""
 
@@ -29,6 +33,7 @@ def check(config: GatewayConfig, root: Mapping) -> tuple[list[Problem], list[Pro
     for name, pipeline in config.pipelines.items():
         checker.pipeline(name, pipeline)
     checker.cycles()
+    checker.own()
     checker.unfed_uplinks()
     checker.queues()
     checker.broker()
@@ -43,10 +48,18 @@ class _Checker:
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
         self.known = config.uplinks.keys() | config.pipelines.keys()
-        self.fed = Counter(target for p in config.pipelines.values() for target in p.targets)
+        self.hidden = hidden(config)
+        everything = [*config.pipelines.values(), *self.hidden.values()]
+        self.fed = Counter(target for p in everything for target in p.targets)
 
     def names(self) -> None:
-        """``to`` names uplinks and pipelines alike, so no name may be both."""
+        """``to`` names uplinks and pipelines alike, so no name may be both; nor may it be one that is made here."""
+        for section in ("pipelines", "uplinks"):
+            for name in getattr(self.config, section):
+                if name.startswith(ALERT) or name in self.hidden:
+                    path: Path = (section, name)
+                    message = f"the name is taken by {'the heartbeat' if name == HEARTBEAT else 'alerts'}"
+                    self.problems.append(self._key(path).problem(path_text(path), message))
         for name in self.config.pipelines.keys() & self.config.uplinks.keys():
             here, other = self._key(("pipelines", name)), self._key(("uplinks", name))
             message = f"a pipeline and an uplink have one name; also defined at {other}"
@@ -58,7 +71,10 @@ class _Checker:
         for adapter, options in self.config.adapters.items():
             for device in dict.fromkeys(options.devices_named()):
                 path: Path = ("adapters", adapter, "devices", device)
-                if device in first:
+                if device in TAKEN:
+                    message = f"the name is taken: {TAKEN[device]} are named {device}/..."
+                    self.problems.append(self._key(path).problem(path_text(path), message))
+                elif device in first:
                     message = f"two adapters have a device of this name; also defined at {self._key(first[device])}"
                     self.problems.append(self._key(path).problem(path_text(path), message))
                 else:
@@ -70,7 +86,7 @@ class _Checker:
         if not pipeline.globs and not self.fed[name]:
             message = 'nothing goes in: give "from", or name it in the "to" of another pipeline'
             self.problems.append(self._key(path).problem(path_text(path), message))
-        if not pipeline.targets:
+        if not pipeline.targets and not any(name in alert.of for alert in self.config.alerts.values()):
             message = 'what comes out goes nowhere: "to" is empty'
             self.warnings.append(self._key(path).problem(path_text(path), message))
         seen: set[str] = set()
@@ -82,6 +98,22 @@ class _Checker:
             elif target in seen:
                 self._report(where, f'"{target}" is named twice, and would get everything twice')
             seen.add(target)
+
+    def own(self) -> None:
+        """What alerts and the heartbeat name."""
+        for name, alert in self.config.alerts.items():
+            path: Path = ("alerts", name)
+            self._named((*path, "to"), alert.to, self.config.uplinks.keys(), "uplink")
+            self._named((*path, "of"), alert.of, self.config.pipelines.keys(), "pipeline")
+        if self.config.heartbeat is not None:
+            self._named(("heartbeat", "to"), self.config.heartbeat.to, self.config.uplinks.keys(), "uplink")
+
+    def _named(self, path: Path, names: Sequence[str], known: AbstractSet[str], what: str) -> None:
+        for at, name in enumerate(names):
+            if name not in known:
+                self._at((*path, at), f'no {what} is named "{name}"{self._suggest(name, known)}')
+            elif name in names[:at]:
+                self._at((*path, at), f'"{name}" is named twice, and would get everything twice')
 
     def _suggest(self, word: str, known: AbstractSet[str]) -> str:
         return suggestion(word, sorted(known)) if len(self.problems) < MAX_SUGGESTIONS else ""
@@ -127,7 +159,8 @@ class _Checker:
         """The options that all uplinks have in common, and the pipelines that they name."""
         for name, options in self.config.uplinks.items():
             path: Path = ("uplinks", name)
-            feeding = {one for one, pipeline in self.config.pipelines.items() if name in pipeline.targets}
+            everything = self.config.pipelines | self.hidden
+            feeding = {one for one, pipeline in everything.items() if name in pipeline.targets}
             named: list[tuple[Path, str]] = [
                 ((*path, "spool", "pipelines", one), one) for one in options.spool.pipelines
             ]
@@ -168,9 +201,17 @@ class _Checker:
         for name, pipeline in self.config.pipelines.items():
             for at, glob in enumerate(pipeline.globs):
                 if not may_match(glob, devices):
-                    mark, path = self._item(("pipelines", name), "from", at)
-                    message = f'"{glob}" matches no point of any device{_glob_hint(glob, devices)}'
-                    self.warnings.append(mark.problem(path_text(path), message))
+                    self._warn_glob(glob, devices, *self._item(("pipelines", name), "from", at))
+        for name, alert in self.config.alerts.items():
+            for at, glob in enumerate(() if alert.of else alert.globs):
+                if not may_match(glob, devices):
+                    path: Path = ("alerts", name, "points")
+                    path = path if isinstance(alert.points, str) else (*path, at)
+                    self._warn_glob(glob, devices, locate(self.root, path) or self.root.mark, path)
+
+    def _warn_glob(self, glob: str, devices: AbstractSet[str], mark: Mark, path: Path) -> None:
+        message = f'"{glob}" matches no point of any device{_glob_hint(glob, devices)}'
+        self.warnings.append(mark.problem(path_text(path), message))
 
     def _report(self, where: tuple[Mark, Path], message: str) -> None:
         mark, path = where
@@ -202,7 +243,7 @@ _FIELDS = {"from": "from_", "to": "to"}
 def may_match(glob: str, devices: AbstractSet[str]) -> bool:
     """Whether a glob can match ``device/point`` of one of the devices, whatever its points are called."""
     first, slash, _ = glob.partition("/")
-    if "**" in first:
+    if "**" in first or glob.startswith(OWN):
         return True
     if not slash:
         return False

@@ -27,6 +27,10 @@ from gateway.errors import Problem
 MAX_CREDENTIAL: Final = 1 << 20
 """Bytes; systemd's own bound on credentials."""
 
+CREDENTIAL: Final = "credential "
+VARIABLE: Final = "variable "
+"""What begins the names in :attr:`Scalar.references`."""
+
 _REFERENCE = re.compile(r"\$\$\{|\$\{([^{}]*)\}|\$\{")
 _VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:(:-|:\?)(.*))?", re.DOTALL)
 _CREDENTIAL = re.compile(r"credential:(?![-?])(.*)", re.DOTALL)
@@ -71,29 +75,31 @@ class Expander:
     def _scalar(self, node: Scalar, path: Path) -> Scalar:
         if "${" not in node.text:
             return node
-        used: list[str] = []
+        used: dict[str, None] = {}
         try:
             text = _REFERENCE.sub(lambda match: self._reference(match, used), node.text)
         except ExpandError as error:
             self.problems.append(node.mark.problem(path_text(path), str(error)))
             return replace(node, failed=True)
-        return replace(node, text=text, expanded=True, secret=bool(used))
+        secret = any(reference.startswith(CREDENTIAL) for reference in used)
+        return replace(node, text=text, expanded=True, secret=secret, references=tuple(used))
 
-    def _reference(self, match: re.Match[str], used: list[str]) -> str:
+    def _reference(self, match: re.Match[str], used: dict[str, None]) -> str:
         if match[0] == "$${":
             return "${"
         if match[1] is None:
             raise ExpandError("${ without its }; write $${ for the characters themselves")
         credential = _CREDENTIAL.fullmatch(match[1])
         if credential is not None:
-            used.append(self._credential(credential[1]))
-            return used[-1]
+            used[CREDENTIAL + credential[1]] = None
+            return self._credential(credential[1])
         variable = _VARIABLE.fullmatch(match[1])
         if variable is None:
             raise ExpandError(
                 f"{match[0]} is not understood; write ${{VAR}}, ${{VAR:-default}}, ${{VAR:?why}} "
                 "or ${credential:name}"
             )
+        used[VARIABLE + variable[1]] = None
         return self._variable(variable[1], variable[2], variable[3])
 
     def _variable(self, name: str, mode: str | None, rest: str) -> str:
@@ -111,12 +117,17 @@ class Expander:
 
     def _credential(self, name: str) -> str:
         if name not in self._credentials:
-            self._credentials[name] = text = self._read_credential(name)
+            self._credentials[name] = text = self.read_credential(name)
             if text:
                 self.secrets.add(text)
         return self._credentials[name]
 
-    def _read_credential(self, name: str) -> str:
+    def read_credential(self, name: str) -> str:
+        """What is in a credential.
+
+        Raises:
+            ExpandError: it cannot be read; with why.
+        """
         if not _FILE_NAME.fullmatch(name) or name in {".", ".."}:
             raise ExpandError(f"{name!r} is not the name of a credential: a file name without a folder")
         folder = self.env.get("CREDENTIALS_DIRECTORY")

@@ -24,7 +24,7 @@ from gateway.errors import ConfigError, Problem
 
 MAX_FILE: Final = 16 << 20
 """Bytes of one file."""
-MERGED: Final = ("adapters", "pipelines", "uplinks")
+MERGED: Final = ("adapters", "pipelines", "uplinks", "alerts")
 """Top-level keys whose names may come from several files."""
 
 
@@ -41,6 +41,8 @@ class Loaded:
     """Contents of the credentials that are part of it: never to be shown."""
     root: Mapping = field(default_factory=lambda: Mapping(Mark("", 1, 1), {}))
     """The tree that it was made of."""
+    texts: MappingABC[str, bytes] = field(default_factory=dict)
+    """What was in each file, by its name without the folder."""
 
 
 def load(path: Path, env: MappingABC[str, str]) -> GatewayConfig:
@@ -56,16 +58,31 @@ def load(path: Path, env: MappingABC[str, str]) -> GatewayConfig:
     return load_checked(path, env).config
 
 
-def load_checked(path: Path, env: MappingABC[str, str]) -> Loaded:
-    """The same with warnings, the files read, and the secrets.
+def load_checked(path: Path, env: MappingABC[str, str], expander: Expander | None = None) -> Loaded:
+    """The same with warnings, the files read, and the secrets; ``expander`` in place of one for ``env``.
 
     Raises:
         ConfigError: with every problem of every file.
     """
-    problems = list(installed().problems)
-    files = _files(path, problems)
-    trees = [tree for file in files if (tree := _read(file, problems)) is not None]
-    expander = Expander(env)
+    problems: list[Problem] = []
+    found = {file: _read(file, problems) for file in _files(path, problems)}
+    texts = {file: data for file, data in found.items() if data is not None}
+    return load_texts(texts, expander or Expander(env), problems)
+
+
+def load_texts(texts: MappingABC[Path, bytes], expander: Expander, found: Iterable[Problem] = ()) -> Loaded:
+    """The same of texts that are in memory; nothing is read from a disk but credentials.
+
+    Args:
+        texts: what is in each file, in the order of merging; problems show the names as they are spelt here.
+        expander: where ``${...}`` comes from.
+        found: problems of the files themselves.
+
+    Raises:
+        ConfigError: with every problem of every file.
+    """
+    problems = [*installed().problems, *found]
+    trees = [tree for file, data in texts.items() if (tree := read_tree(data, str(file), problems)) is not None]
     root = expander.mapping(merge(trees, problems))
     config, wrong = convert(GatewayConfig, root)
     problems += expander.problems + wrong
@@ -75,7 +92,8 @@ def load_checked(path: Path, env: MappingABC[str, str]) -> Loaded:
     if config is None or problems:
         raise ConfigError([expander.hide(problem) for problem in problems])
     warnings = sorted(expander.hide(warning) for warning in warnings)
-    return Loaded(config, warnings, files, frozenset(expander.secrets), root)
+    names = {file.name: data for file, data in texts.items()}
+    return Loaded(config, warnings, list(texts), frozenset(expander.secrets), root, names)
 
 
 def extended(loaded: Loaded, additions: MappingABC[str, dict[str, Any]]) -> tuple[GatewayConfig, list[str]]:
@@ -110,7 +128,7 @@ def _files(path: Path, problems: list[Problem]) -> list[Path]:
     try:
         if not path.is_dir():
             return [path]
-        found = sorted(file for file in path.iterdir() if _is_config(file))
+        found = sorted(file for file in path.iterdir() if is_config(file.name) and not file.is_dir())
     except OSError as error:
         problems.append(_at_top(path, f"cannot be read: {error.strerror}"))
         return []
@@ -119,35 +137,39 @@ def _files(path: Path, problems: list[Problem]) -> list[Path]:
     return found
 
 
-def _is_config(file: Path) -> bool:
-    if file.name.startswith(".") or file.name.endswith((".test.yaml", ".test.yml")):
-        return False
-    return file.suffix in {".yaml", ".yml"} and not file.is_dir()
+def is_config(name: str) -> bool:
+    """Whether a file of this name in a folder is part of the configuration."""
+    hidden = name.startswith(".") or name.endswith((".test.yaml", ".test.yml"))
+    return not hidden and Path(name).suffix in {".yaml", ".yml"}
 
 
 def _at_top(path: Path, message: str) -> Problem:
     return Problem(str(path), 1, 1, "", message)
 
 
-def _read(file: Path, problems: list[Problem]) -> Mapping | None:
-    """The tree of one file, or None if there is none to speak of."""
+def _read(file: Path, problems: list[Problem]) -> bytes | None:
+    """What is in one file, or None if it cannot be read."""
     try:
         with file.open("rb") as stream:
-            data = stream.read(MAX_FILE + 1)
+            return stream.read(MAX_FILE + 1)
     except OSError as error:
         problems.append(_at_top(file, f"cannot be read: {error.strerror}"))
         return None
+
+
+def read_tree(data: bytes, file: str, problems: list[Problem]) -> Mapping | None:
+    """The tree of one file's content, or None if there is none to speak of."""
     if len(data) > MAX_FILE:
-        problems.append(_at_top(file, f"larger than {MAX_FILE >> 20} MiB"))
+        problems.append(_at_top(Path(file), f"larger than {MAX_FILE >> 20} MiB"))
         return None
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = data[: error.start].decode("utf-8-sig", "replace")
-        mark = mark_at(before, len(before), str(file))
+        mark = mark_at(before, len(before), file)
         problems.append(mark.problem("", f"byte 0x{data[error.start]:02X} is not UTF-8; save it as UTF-8"))
         return None
-    tree, wrong = parse(text, str(file))
+    tree, wrong = parse(text, file)
     problems += wrong
     return tree
 

@@ -183,6 +183,13 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """What is logged, and how."""
 
     @property
+    def effective(self) -> dict[str, PipelineConfig]:
+        """All pipelines that run: those of the user, and those behind alerts and the heartbeat."""
+        from gateway.config.hidden import effective
+
+        return effective(self)
+
+    @property
     def queues(self) -> dict[str, Queue]:
         """The bounds of the queue before each uplink, with what ``store.spool`` says where it says nothing."""
         return {

@@ -55,6 +55,8 @@ class Scalar:
     """A credential is part of the text: never show it."""
     failed: bool = False
     """Its expansion failed and was reported: nothing more can be said of it."""
+    references: tuple[str, ...] = ()
+    """What ``${...}`` in it named: ``variable NAME``, ``credential name``."""
 
 
 @dataclass(frozen=True, slots=True)
