@@ -82,9 +82,11 @@ def exit_codes(cls=OnpathError):
     return {cls.exit_code}.union(*map(exit_codes, cls.__subclasses__()))
 
 
-@pytest.mark.parametrize("file", ["README.md", "docs/operations.md"])
+@pytest.mark.parametrize("file", ["README.md", "docs/operations.md", "docs/reference/words.md"])
 def test_exit_codes(file):
-    codes = {int(row[0]) for row in rows((ROOT / file).read_text()) if row[0].isdecimal()}
+    text = (ROOT / file).read_text()
+    shown = section(ROOT / file, "Exit codes") if "## Exit codes" in text else text
+    codes = {int(row[0]) for row in rows(shown) if row[0].isdecimal()}
     assert NotRunningError.exit_code in codes
     assert codes == exit_codes() | {0, 2}
 
@@ -114,12 +116,25 @@ def test_the_receiver_drops_doubles():
     assert done.stdout.splitlines() == ["m1/power t 1.5 good"] * 3
 
 
-def test_the_mistake_in_the_readme_is_found_as_shown(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("file", "every", "written"),
+    [("README.md", "every: 1s", "evry: 1s"), ("docs/tutorial.md", "every: 500ms", "evry: 500ms")],
+)
+def test_the_mistake_is_found_as_shown(file, every, written, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = blocks(ROOT / "README.md")
-    (config,) = [block.text for block in found if block.marker == "tutorial: site.yaml"]
+    found = blocks(ROOT / file)
+    (config,) = [block.text for block in found if block.language == "yaml" and "devices:" in block.text]
     (message,) = [block.text.strip() for block in found if block.text.startswith("site.yaml:")]
-    (tmp_path / "site.yaml").write_text(config.replace("every: 500ms", "evry: 500ms"))
+    assert every in config
+    (tmp_path / "site.yaml").write_text(config.replace(every, written))
     with pytest.raises(ConfigError) as caught:
         load_checked(Path("site.yaml"), {})
     assert str(caught.value) == message
+
+
+def test_sizing_quotes_the_benchmarks():
+    """Each figure stands in the last figures, with its unit."""
+    figures = {row[0]: row for row in rows(section(DOCS / "benchmarks.md", "Last figures"))}
+    quoted = [row for row in rows(section(DOCS / "sizing.md", "Processor and memory")) if row[0].startswith("`")]
+    assert len(quoted) > 5
+    assert [row[0] for row in quoted if row[1] != f"{figures[row[0]][1]} {figures[row[0]][3]}"] == []

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-_PATTERNS = ("*.md", "docs/**/*.md", "adapters/*/README.md", "pipelines/README.md", "systemd/README.md")
-DOCUMENTS = sorted(path for pattern in _PATTERNS for path in ROOT.glob(pattern))
+_PATTERNS = (
+    "*.md", "docs/**/*.md", "adapters/**/README.md", "pipelines/README.md", "systemd/README.md", "gateway/**/README.md"
+)  # fmt: skip
+_NOT = {ROOT / "torture.md"}  # a report of make torture, no document
+DOCUMENTS = sorted({path for pattern in _PATTERNS for path in ROOT.glob(pattern)} - _NOT)
 
 _FENCE = re.compile(r"^( *)```(\w*)\s*$")
 _MARKER = re.compile(r"^\s*<!-- (.*?) -->\s*$")
@@ -83,6 +86,12 @@ def commands(path: Path) -> list[str]:
 def links(path: Path) -> list[str]:
     """Targets of links, without code."""
     return re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", re.sub(r"`[^`]*`", "", prose(path)))
+
+
+def images(path: Path) -> list[str]:
+    """Sources of pictures, in Markdown or as HTML."""
+    text = re.sub(r"`[^`]*`", "", prose(path))
+    return re.findall(r"!\[[^\]]*\]\(([^)\s]+)\)", text) + re.findall(r'<img [^>]*src="([^"]+)"', text)
 
 
 def anchors(path: Path) -> set[str]:
