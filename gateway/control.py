@@ -115,7 +115,7 @@ async def _stream(answers: Answers, reader: asyncio.StreamReader, writer: asynci
         raise results[0]
 
 
-async def ask(state: Path, verb: str, **fields: Any) -> dict[str, Any]:
+async def ask(state: Path, verb: str, /, **fields: Any) -> dict[str, Any]:
     """Send one request to the daemon of a state folder; its answer.
 
     Raises:
@@ -145,7 +145,7 @@ async def _connect(state: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWri
         raise NotRunningError(f"no onpath daemon answers for {state} ({error.strerror or error})") from error
 
 
-async def follow(state: Path, verb: str, **fields: Any) -> Answers:
+async def follow(state: Path, verb: str, /, **fields: Any) -> Answers:
     """The answers of a verb that streams, until the caller stops or the daemon goes.
 
     Raises:

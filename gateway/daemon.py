@@ -13,15 +13,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gateway import __version__, notify
+from gateway.alerts.board import Board
 from gateway.clock import Clock
 from gateway.config import GatewayConfig, Loaded, load_checked
+from gateway.console.link import ConsoleLink
 from gateway.control import serving
 from gateway.directory import Directory
+from gateway.editing.change import recover
+from gateway.editing.editor import Editor
 from gateway.embedded import BrokerLink
 from gateway.engine import Committed, Engine
 from gateway.errors import ConfigError, OnpathError, StoreError
 from gateway.events import Events
-from gateway.frame import Frame
+from gateway.frame import Frame, concat
 from gateway.history import History
 from gateway.intake import Intake
 from gateway.joining import Joining
@@ -29,6 +33,7 @@ from gateway.latest import LatestValues
 from gateway.links import AdapterLink, Shared, UplinkLink
 from gateway.liveness import CHECK_S, Liveness, stale_samples
 from gateway.logs import set_up
+from gateway.own.source import Own
 from gateway.rejected import RejectedRing
 from gateway.reload import Changes, compare
 from gateway.status import status
@@ -37,6 +42,7 @@ from gateway.store.segments import Segment
 from gateway.store.store import StateLock, Store
 from gateway.tapping import Taps
 from gateway.verbs import verbs
+from gateway.view.views import Views
 from gateway.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -66,9 +72,14 @@ class Daemon:
         self.shared: Shared
         self.joining: Joining
         self.taps: Taps
+        self.views: Views
+        self.console = ConsoleLink(self)
         self.history: History
+        self.alerts: Board
+        self.own: Own
+        self.editing: Editor
         self.broker: BrokerLink | None = None
-        self.reloads = {"done": 0, "failed": 0}
+        self.reloads = {"done": 0, "failed": 0, "ok": 1, "last_ms": 0}
         self.began = asyncio.get_running_loop().time()
 
     async def run(self) -> None:
@@ -77,6 +88,7 @@ class Daemon:
         Raises:
             ConfigError, StateInUseError, StoreError: it cannot start.
         """
+        recover(self.path, self.env)
         loaded = self._load()
         self.loaded, self.config = loaded, loaded.config
         set_up(self.config.log, self.events)
@@ -87,6 +99,8 @@ class Daemon:
                 self._share(intake, state)
                 self.config = await self.joining.configured(loaded)
                 self.joining.follow(loaded)
+                await self.editing.took(loaded)
+                await self.alerts.begin()
                 await self._serve(state)
         finally:
             lock.release()
@@ -96,7 +110,7 @@ class Daemon:
         self.intake = intake
         self.joining = Joining(intake, self.clock, self._change)
         rejected = RejectedRing()
-        self.taps = Taps(self.directory, rejected)
+        self.taps = Taps(self.directory, rejected, intake.engine)
         self.shared = Shared(
             gateway=self.config.gateway,
             state=state,
@@ -110,6 +124,10 @@ class Daemon:
         intake.lazy.steady = lambda: all(uplink.stats.link == "up" for uplink in self.uplinks.values())
         intake.held = lambda: {name: uplink.feed.held() for name, uplink in self.uplinks.items()}
         self.history = History(state, intake, self.clock, self.shared.latest)
+        self.alerts = Board(self)
+        self.own = Own(self)
+        self.editing = Editor(self, state)
+        self.views = Views(self)
 
     def _load(self) -> Loaded:
         loaded = load_checked(self.path, self.env)
@@ -135,7 +153,7 @@ class Daemon:
         def begin(store: Store) -> Engine:
             directory = Directory(self.config.max_points)
             store.load_directory(directory)
-            engine = Engine(store, directory, self.config.pipelines, self.config.queues)
+            engine = Engine(store, directory, self.config.effective, self.config.queues)
             engine.recover(now_ns)
             return engine
 
@@ -158,11 +176,13 @@ class Daemon:
             self._start_uplink(name, uplink)
         for name, adapter in self.config.adapters.items():
             self._start_adapter(name, adapter)
+        self.console.use(self.config.console)
         async with serving(state, verbs(self)):
             committing = asyncio.create_task(self.intake.run(), name="intake")
             beside = [
                 asyncio.create_task(Watchdog(self.intake).run(), name="watchdog"),
                 asyncio.create_task(self._watch_devices(), name="liveness"),
+                asyncio.create_task(self.own.run(), name="own metrics"),
                 asyncio.create_task(self.joining.run(), name="discovery"),
                 asyncio.create_task(self.history.run(), name="history"),
                 asyncio.create_task(self.history.fill(), name="latest values"),
@@ -173,6 +193,8 @@ class Daemon:
             await asyncio.wait([committing, stopping], return_when=asyncio.FIRST_COMPLETED)
             notify.notify("STOPPING=1")
             log.info("stopping")
+            await self.editing.stop()
+            await self.console.stop()
             await self._shut_down(committing)
             for task in (*beside, stopping):
                 task.cancel()
@@ -217,9 +239,11 @@ class Daemon:
     def _committed(self, committed: Committed, segments: Sequence[Segment]) -> None:
         frames = [segment for segment in segments if isinstance(segment, Frame)]
         made = [batch.frame for batches in committed.batches.values() for batch in batches]
-        for frame in (*frames, *made):
-            self.shared.latest.take(frame)
-        self.taps.offer(frames, made)
+        if self.shared.latest.watched:
+            self.shared.latest.take(concat((*frames, *made)))
+        self.views.committed(frames, committed)
+        self.alerts.take(committed.alerts)
+        self.taps.offer(frames, made, committed.aside)
         for uplink in self.uplinks.values():
             uplink.heard(committed)
 
@@ -227,6 +251,7 @@ class Daemon:
         newest = self.intake.engine.store.spool.newest
         for uplink in self.uplinks.values():
             uplink.feed.restart(newest)
+        self.alerts.doubt()
 
     def _start_adapter(self, name: str, config: Any) -> None:
         self.adapters[name] = AdapterLink(name, self._reachable(config), self.shared)
@@ -262,15 +287,21 @@ class Daemon:
                 await self._apply(fresh, changes)
                 self.loaded = loaded
                 self.joining.follow(loaded)
+                await self.editing.took(loaded)
             except ConfigError as error:
-                self.reloads["failed"] += 1
+                self._note_reload("failed")
                 log.error("reload refused, nothing was changed:\n%s", error)  # noqa: TRY400  problems, not a traceback
                 raise
             finally:
                 notify.notify("READY=1")
-            self.reloads["done"] += 1
+            self._note_reload("done")
             log.info("reloaded: %s", changes)
             return changes
+
+    def _note_reload(self, result: str) -> None:
+        self.reloads[result] += 1
+        self.reloads["ok"] = int(result == "done")
+        self.reloads["last_ms"] = self.clock.now_ns() // 1_000_000
 
     async def _change(self, fresh: GatewayConfig) -> None:
         """Devices have joined."""
@@ -279,11 +310,13 @@ class Daemon:
 
     async def _apply(self, fresh: GatewayConfig, changes: Changes) -> None:
         """Adapters that go, stop first; uplinks that come, start before pipelines write for them."""
+        self.views.tally.look(now=True)  # what is replaced begins to count anew
         live = {name for name in changes.adapters.changed if await self._reconfigured(name, fresh)}
         stop = [name for name in changes.adapters.stop if name not in live]
         await asyncio.gather(*(self.adapters.pop(name).stop() for name in stop))
         await asyncio.gather(*(self.uplinks.pop(name).stop() for name in changes.uplinks.stop))
-        self.config = fresh
+        before, self.config = self.config, fresh
+        self.console.use(fresh.console)
         self.clock.trust = fresh.clock
         set_up(fresh.log, self.events)
         self.directory.limit = fresh.max_points
@@ -291,8 +324,9 @@ class Daemon:
         for name in changes.uplinks.start:
             self._start_uplink(name, fresh.uplinks[name])
         try:
-            if changes.pipelines:
-                await self.intake.reconfigure(fresh.pipelines)
+            if fresh.effective != before.effective:
+                await self.intake.reconfigure(fresh.effective)
+                await self.alerts.ask()
         finally:  # a store that fails meanwhile opens again with the new pipelines; adapters go on
             for name in changes.adapters.start:
                 if name not in live:

@@ -18,8 +18,8 @@ from gateway.batch import Batch, Loss
 from gateway.config.model import PipelineConfig
 from gateway.directory import Directory
 from gateway.errors import StoreError
-from gateway.frame import Frame, concat, grouped
-from gateway.graph import Graph, Outputs
+from gateway.frame import EMPTY, Frame, concat, grouped
+from gateway.graph import NOBODY, Graph, Outputs, Place, PutAside
 from gateway.missed import Missed
 from gateway.store.config import Queue
 from gateway.store.opening import with_store
@@ -75,6 +75,10 @@ class Committed:
     """It is on disk, and all before it."""
     pressed: bool = False
     """Something is nearly full that is to be thinned: say with the next commit what is held."""
+    aside: PutAside = field(default_factory=dict)
+    """What left the steps that are tapped."""
+    alerts: Frame = field(default_factory=lambda: EMPTY)
+    """What alerts have told."""
 
 
 class Engine:
@@ -96,6 +100,8 @@ class Engine:
         """What the configuration says; the graph follows it, also after a store that failed."""
         self._waiting: list[Segment] = []
         """Journaled and not yet processed."""
+        self.tapped: frozenset[Place] = frozenset()
+        """Steps behind which somebody looks; the loop exchanges the whole set, between commits or not."""
         self.replayed = 0
         self.attempted = 0
         """Journal position that the newest commit with segments was given, whether it succeeded or not."""
@@ -175,8 +181,9 @@ class Engine:
                 self.store.tokens.append(self.store.journal.append(segments, now_ns), group.tokens)
             committed = Committed(self.store.journal.last)
             if group.run and self._waiting:
-                outputs = self._process(self._waiting)
-                committed.batches = self._spool(outputs, now_ns)
+                with self.graph.tapped(self.tapped) as committed.aside:
+                    outputs = self._process(self._waiting)
+                committed.batches, committed.alerts = self._spool(outputs, now_ns), _alerts(outputs)
                 self.store.mark_processed(self.store.journal.last, _newest_tick(self._waiting))
                 self._waiting = []
             self._announce(committed, now_ns)
@@ -233,7 +240,8 @@ class Engine:
     def _spool(self, outputs: Outputs, now_ns: int, made_by: Graph | None = None) -> dict[str, list[Batch]]:
         together: dict[tuple[str, str], list[Frame]] = {}
         for uplink, pipeline, frame in outputs:
-            together.setdefault((uplink, pipeline), []).append(frame)
+            if uplink != NOBODY:
+                together.setdefault((uplink, pipeline), []).append(frame)
         batches: dict[str, list[Batch]] = {}
         for (uplink, pipeline), frames in together.items():
             bounds = (made_by or self.graph).bounds(pipeline)
@@ -260,6 +268,7 @@ class Engine:
         flushed = successor.succeed(before)
         self.graph = successor
         with self.store.transaction():
+            committed.alerts = concat([committed.alerts, _alerts(flushed)])
             for uplink, batches in self._spool(flushed, now_ns, before).items():
                 committed.batches.setdefault(uplink, []).extend(batches)
             self.store.write_directory(self.directory)
@@ -296,7 +305,7 @@ class Engine:
 
     def status(self) -> dict[str, Any]:
         """Counters of the pipelines and of the store."""
-        return {"pipelines": self.graph.status(), "store": self.store.status()}
+        return {"pipelines": self.graph.timed_status(), "store": self.store.status()}
 
 
 def _gathered(segments: Sequence[Segment]) -> list[Segment]:
@@ -318,6 +327,10 @@ def _gathered(segments: Sequence[Segment]) -> list[Segment]:
             out.append(segment)
     close()
     return out
+
+
+def _alerts(outputs: Outputs) -> Frame:
+    return concat(frame for uplink, _, frame in outputs if uplink == NOBODY)
 
 
 def _newest_tick(segments: Sequence[Segment]) -> int:

@@ -3,6 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+EXIT_CODES: Final = {
+    0: "done; also of what runs until it is stopped, when it is stopped",
+    1: "failed; a line says why",
+    2: "wrong usage of the command line",
+    69: "no daemon answers for this state folder",
+    75: "another daemon holds the state folder",
+    78: "the configuration is not usable; every problem was printed",
+    130: "interrupted by Ctrl-C before it was done",
+}
+"""What the command line ends with. 69, 75 and 78 are ``EX_UNAVAILABLE``, ``EX_TEMPFAIL`` and ``EX_CONFIG`` of
+sysexits.h. Errors carry theirs as ``exit_code``."""
 
 
 class OnpathError(Exception):

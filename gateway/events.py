@@ -47,6 +47,11 @@ class Events(logging.Handler):
         text = record.getMessage()[:LONGEST]
         self._ring.append(Event(self._last, int(record.created * 1e9), record.levelname.lower(), record.name, text))
 
+    @property
+    def last(self) -> int:
+        """The number of the newest; 0 while there is none."""
+        return self._last
+
     def after(self, number: int) -> list[Event]:
         """Those with a higher number, in order."""
         return [event for event in self._ring.copy() if event.number > number]
@@ -54,7 +59,7 @@ class Events(logging.Handler):
     async def events_verb(self, request: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """``{"verb": "events", "last": 20}``: the newest so many, then each as it comes.
 
-        ``"follow": false`` ends behind those.
+        ``"follow": false`` ends behind those, with ``{"end": number of the newest}``.
         """
         seen = max(0, self._last - max(0, int(request.get("last", 20))))
         while True:
@@ -62,5 +67,6 @@ class Events(logging.Handler):
                 seen = event.number
                 yield {"event": asdict(event)}
             if not request.get("follow", True):
+                yield {"end": seen}
                 return
             await asyncio.sleep(LOOK_S)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Mapping
 from graphlib import TopologicalSorter
 from typing import Any
 
@@ -10,12 +11,19 @@ import numpy as np
 
 from gateway.config.model import PipelineConfig
 from gateway.frame import EMPTY, Frame, Ids, Mask, concat
+from gateway.point import ALERT
 from pipelines.base import Points
 from pipelines.bounds import Bound
-from pipelines.runner import Pipeline
+from pipelines.runner import Pipeline, Step
 
 Outputs = list[tuple[str, str, Frame]]
 """(uplink, pipeline, samples) in the order made."""
+NOBODY = ""
+"""Stands for an uplink where samples are shown to the gateway itself: what alerts tell."""
+Place = tuple[str, str]
+"""(pipeline, name or number of a step)."""
+PutAside = dict[Place, list[Frame] | None]
+"""What left these steps, in order; None: there is no such step."""
 
 
 class Graph:
@@ -33,6 +41,7 @@ class Graph:
         self._uplinks = {
             name: [target for target in config.targets if target not in configs] for name, config in configs.items()
         }
+        self._shown = {name for name in configs if name.startswith(ALERT)}
 
     @property
     def targets(self) -> set[str]:
@@ -70,7 +79,26 @@ class Graph:
         return self._outputs(made)
 
     def _outputs(self, made: Mapping[str, Frame]) -> Outputs:
-        return [(uplink, name, frame) for name, frame in made.items() if len(frame) for uplink in self._uplinks[name]]
+        outputs = [(up, name, frame) for name, frame in made.items() if len(frame) for up in self._uplinks[name]]
+        return outputs + [(NOBODY, name, frame) for name, frame in made.items() if name in self._shown and len(frame)]
+
+    def step(self, place: Place) -> Step | None:
+        """The step at a place."""
+        pipeline, word = place
+        return self.pipelines[pipeline].step_called(word) if pipeline in self.pipelines else None
+
+    @contextlib.contextmanager
+    def tapped(self, places: Collection[Place]) -> Iterator[PutAside]:
+        """What leaves these steps while the block runs; nothing is copied."""
+        steps = {place: self.step(place) for place in places}
+        lists: dict[Step, list[Frame]] = {step: [] for step in steps.values() if step is not None}
+        for step, frames in lists.items():
+            step.aside = frames
+        try:
+            yield {place: None if step is None else lists[step] for place, step in steps.items()}
+        finally:
+            for step in lists:
+                step.aside = None
 
     def rebound(self, pipeline: str, step: str, bound: Bound) -> Outputs:
         """Give a step another error bound; nothing happens if it is not there any more."""
@@ -104,6 +132,11 @@ class Graph:
         """Samples that operators hold: while there are none, time need not pass."""
         return sum(pipeline.queued for pipeline in self.pipelines.values())
 
+    def waits(self, now_ns: int) -> bool:
+        """Whether time must pass: operators hold samples, or want a tick by now."""
+        dues = (pipeline.due_ns for pipeline in self.pipelines.values())
+        return self.queued > 0 or any(due is not None and due <= now_ns for due in dues)
+
     def snapshot(self) -> dict[str, Any]:
         """State of all pipelines."""
         return {name: pipeline.snapshot() for name, pipeline in self.pipelines.items()}
@@ -118,3 +151,7 @@ class Graph:
     def status(self) -> dict[str, Any]:
         """Counters of all pipelines."""
         return {name: pipeline.status() for name, pipeline in self.pipelines.items()}
+
+    def timed_status(self) -> dict[str, Any]:
+        """Counters of all pipelines, and the time that their steps took."""
+        return {name: pipeline.timed_status() for name, pipeline in self.pipelines.items()}

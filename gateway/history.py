@@ -162,6 +162,7 @@ class History:
                 self._latest.take(await _in_thread(self._read_latest))
             except OnpathError as error:
                 log.warning("latest values could not be looked up in the history: %s", error)
+            self._latest.caught_up.set()
 
     def _read_latest(self) -> Frame:
         with Reader(self._state) as reader:

@@ -7,17 +7,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from gateway.alerts.board import Board
     from gateway.clock import Clock
     from gateway.config import GatewayConfig, Loaded
+    from gateway.console.link import ConsoleLink
     from gateway.directory import Directory
+    from gateway.editing.editor import Editor
     from gateway.embedded import BrokerLink
     from gateway.events import Events
     from gateway.history import History
     from gateway.intake import Intake
     from gateway.joining import Joining
     from gateway.links import AdapterLink, Shared, UplinkLink
+    from gateway.own.source import Own
     from gateway.reload import Changes
     from gateway.tapping import Taps
+    from gateway.view.views import Views
 
 
 class Inside(Protocol):
@@ -40,8 +45,17 @@ class Inside(Protocol):
     """Latest values, liveness, what was rejected, the state folder."""
     joining: Joining
     taps: Taps
+    views: Views
+    """What onlookers are shown, as plain JSON types."""
+    alerts: Board
+    """What is raised now, and what was."""
+    own: Own
+    """The gateway's own metrics."""
+    console: ConsoleLink
     history: History
     events: Events
+    editing: Editor
+    """What changes the configuration, and its versions."""
     broker: BrokerLink | None
     reloads: dict[str, int]
     began: float

@@ -88,7 +88,7 @@ class Intake:
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
-        self._blocked = False
+        self.blocked = False  # the queue of an uplink is full, and its rule is to take nothing more in
         self._lock = asyncio.Lock()
         self._last_commit = self._last_run = self._last_checkpoint = asyncio.get_running_loop().time()
         self.lazy = Lazy(config.flash)
@@ -135,7 +135,7 @@ class Intake:
     def delivered(self, uplink: str, seq: int) -> None:
         """The other side has a row: it leaves the spool with one of the next commits."""
         self._notes.delivered.append((uplink, seq))
-        if self._blocked:
+        if self.blocked:
             self._news.set()
 
     def refused(self, uplink: str, seq: int, reason: str) -> None:
@@ -199,7 +199,7 @@ class Intake:
                 held.join(self._group)
                 self._group = held
             self._behind = False
-            self._open_up(blocked=self._blocked)
+            self._open_up(blocked=self.blocked)
             self._news.set()
         self._on_reopened()
 
@@ -241,7 +241,7 @@ class Intake:
             stepped = self._ticks.check(self._group)
             if self.failure is not None:
                 self._ticks.hold(self._group)
-            elif self.engine.graph.queued or self._group.samples or stepped:
+            elif self.engine.graph.waits(self._clock.stream_ns()) or self._group.samples or stepped:
                 self._ticks.add(self._group)
                 self._news.set()
             elif self._overdue() or (self.lazy.open and self.lazy.due(asyncio.get_running_loop().time())):
@@ -265,7 +265,7 @@ class Intake:
             plan.durable = durable
             asked = notes or (durable and self.lazy.open)
             if not (group.segments or asked or plan.checkpoint or self._behind):
-                self._open_up(blocked=self._blocked)
+                self._open_up(blocked=self.blocked)
                 return
             self._committing_since = self._last_commit = asyncio.get_running_loop().time()
             try:
@@ -314,7 +314,7 @@ class Intake:
         )
 
     def _open_up(self, *, blocked: bool) -> None:
-        self._blocked = blocked
+        self.blocked = blocked
         if blocked:
             self._room.clear()
         elif self._waiting < MAX_WAITING:
@@ -369,7 +369,7 @@ class Intake:
             with contextlib.suppress(StoreError, TimeoutError):
                 async with asyncio.timeout(STATUS_S):
                     self._status = await self.on_store(self.engine.status)
-        found = copy.deepcopy(self._status) or {"pipelines": self.engine.graph.status(), "store": {"spool": {}}}
+        found = copy.deepcopy(self._status) or {"pipelines": self.engine.graph.timed_status(), "store": {"spool": {}}}
         return found | {"store": found["store"] | self.health()}
 
     async def rebound(self, change: Rebound) -> None:

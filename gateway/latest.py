@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from gateway.directory import Directory
 from gateway.frame import Frame, Ids
 from gateway.point import Kind, compile_glob
 
+NEVER: Final = int(np.iinfo(np.int64).min)
+"""The time of a point of which nothing is known."""
+
 
 class LatestValues:
     """The last sample of each point in columns, indexed by point id; a sample older than the known one is left."""
@@ -23,20 +27,41 @@ class LatestValues:
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
         self._views: set[ValuesView] = set()
-        self._time = np.full(0, np.iinfo(np.int64).min, np.int64)
+        self._time = np.full(0, NEVER, np.int64)
         self._value = np.empty(0, np.float64)
         self._quality = np.empty(0, np.uint16)
+        self._watching = 0
         self.asked = asyncio.Event()
         """Somebody began to watch: what was before is to be looked up in the history."""
+        self.caught_up = asyncio.Event()
+        """That has been done."""
 
     @property
     def watched(self) -> bool:
         """Whether anybody looks."""
-        return bool(self._views)
+        return bool(self._views) or self._watching > 0
+
+    def watch(self) -> None:
+        """Keep the columns up to date until :meth:`unwatch`, for who reads them whole and asks for no news."""
+        if not self.watched:
+            self.caught_up.clear()
+            self.asked.set()
+        self._watching += 1
+
+    def unwatch(self) -> None:
+        """The opposite of :meth:`watch`."""
+        self._watching -= 1
+
+    def columns(self, points: Ids) -> Frame:
+        """The latest sample of each of these points, [n]; its time is :data:`NEVER` where none is known."""
+        self._grow()
+        return Frame(points, self._time[points], self._value[points], self._quality[points])
 
     def view(self, globs: Sequence[str]) -> ValuesView:
         """See :meth:`adapters.base.Context.view`."""
         view = ValuesView(self, self._directory, globs)
+        if not self.watched:
+            self.caught_up.clear()
         self._views.add(view)
         self.asked.set()
         return view
@@ -47,7 +72,7 @@ class LatestValues:
 
     def take(self, frame: Frame) -> None:
         """Samples that are durable now."""
-        if not self._views or not len(frame):
+        if not self.watched or not len(frame):
             return
         self._grow()
         news = frame.take(frame.time >= self._time[frame.point])
@@ -55,20 +80,21 @@ class LatestValues:
         self._time[ordered.point] = ordered.time
         self._value[ordered.point] = ordered.value
         self._quality[ordered.point] = ordered.quality
-        points = np.unique(ordered.point)
-        for view in self._views:
-            view.tell(points)
+        if self._views:
+            points = np.unique(ordered.point)
+            for view in self._views:
+                view.tell(points)
 
     def _grow(self) -> None:
         missing = len(self._directory) - len(self._time)
         if missing > 0:
-            self._time = np.append(self._time, np.full(missing, np.iinfo(np.int64).min, np.int64))
+            self._time = np.append(self._time, np.full(missing, NEVER, np.int64))
             self._value = np.append(self._value, np.full(missing, np.nan))
             self._quality = np.append(self._quality, np.zeros(missing, np.uint16))
 
     def row(self, point: int) -> Latest | None:
         """The latest sample of a point, or None."""
-        if point >= len(self._time) or self._time[point] == np.iinfo(np.int64).min:
+        if point >= len(self._time) or self._time[point] == NEVER:
             return None
         known, value = self._directory.point(point), float(self._value[point])
         texts = self._directory.states(point) if known.kind is Kind.STATE else None

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from gateway import quality as q
 from gateway.directory import Directory
@@ -110,6 +111,17 @@ class Liveness:
         found = self._devices[self._number(owner, device, now_s)]
         assert found is not None
         found.period_s = period_s
+
+    def owners(self, points: int) -> npt.NDArray[np.int32]:
+        """Of each point below ``points`` the number of the device that it is of, [points]; -1: of none heard of."""
+        found = np.full(points, -1, np.int32)
+        known = min(points, len(self._device_of))
+        found[:known] = self._device_of[:known]
+        return found
+
+    def devices(self) -> list[tuple[str, str, float] | None]:
+        """Adapter, name and period in s (0: not known) of each device, by its number; None where one has gone."""
+        return [None if one is None else (one.owner.name, one.name, one.period_s) for one in self._devices]
 
     def forget(self, owner: Watched) -> None:
         """An adapter has stopped: its devices are nobody's concern."""

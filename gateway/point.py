@@ -11,9 +11,12 @@ import msgspec
 
 from gateway.errors import FieldError
 
-
 OWN = "onpath/"
 """Points whose names begin so are the gateway's own metrics."""
+
+
+ALERT = "alert."
+"""Pipelines whose names begin so are those of alerts."""
 
 
 class Kind(enum.StrEnum):

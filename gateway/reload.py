@@ -51,6 +51,7 @@ class Changes:
     adapters: Difference
     pipelines: Difference
     uplinks: Difference
+    alerts: Difference
 
     def as_dict(self) -> dict[str, dict[str, list[str]]]:
         """For the answer to ``reload``."""
@@ -82,4 +83,5 @@ def compare(old: GatewayConfig, new: GatewayConfig) -> Changes:
         Difference.between(old.adapters, new.adapters),
         Difference.between(old.pipelines, new.pipelines),
         Difference.between(old.uplinks, new.uplinks),
+        Difference.between(old.alerts, new.alerts),
     )

@@ -7,14 +7,16 @@ import os
 from typing import Any
 
 from gateway import __version__
+from gateway.config.hidden import hidden
 from gateway.inside import Inside
 
 
 async def status(inside: Inside) -> dict[str, Any]:
     """One look at all counters."""
     engine = await inside.intake.status()
-    now = inside.clock.now_ns()
-    spools = engine["store"].pop("spool")
+    waiting = spools(engine, inside)
+    del engine["store"]["spool"]
+    unseen = hidden(inside.config)
     return {
         "gateway": inside.config.gateway,
         "version": __version__,
@@ -23,15 +25,21 @@ async def status(inside: Inside) -> dict[str, Any]:
         "clock": inside.clock.status(),
         "points": len(inside.directory),
         "adapters": {name: adapter.stats.as_dict() for name, adapter in inside.adapters.items()},
-        "pipelines": engine["pipelines"],
+        "pipelines": {name: row for name, row in engine["pipelines"].items() if name not in unseen},
+        "hidden": {name: row for name, row in engine["pipelines"].items() if name in unseen},
+        "alerts": inside.alerts.status(),
         "broker": inside.broker.status() if inside.broker is not None else None,
         "findings": len(inside.joining.findings.rows()),
-        "uplinks": {
-            name: uplink.status() | {"spool": _spool(spools.get(name), now)} for name, uplink in inside.uplinks.items()
-        },
+        "uplinks": {name: uplink.status() | {"spool": waiting[name]} for name, uplink in inside.uplinks.items()},
         "store": engine["store"],
         "reloads": inside.reloads,
     }
+
+
+def spools(engine: dict[str, Any], inside: Inside) -> dict[str, dict[str, Any]]:
+    """What waits before each uplink; ``engine`` is what :meth:`gateway.intake.Intake.status` says."""
+    found, now_ns = engine["store"]["spool"], inside.clock.now_ns()
+    return {name: _spool(found.get(name), now_ns) for name in inside.uplinks}
 
 
 def _spool(found: dict[str, Any] | None, now_ns: int) -> dict[str, Any]:

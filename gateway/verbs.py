@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway.alerts.board import acknowledging
 from gateway.control import Verb
+from gateway.editing.verbs import editing_verbs
 from gateway.errors import OnpathError
 from gateway.inside import Inside
+from gateway.naming import names_verb
 from gateway.store.segments import Rebound
 from pipelines.bounds import Bound
 
@@ -23,15 +26,32 @@ def verbs(inside: Inside) -> dict[str, Verb]:
     async def bound(request: dict[str, Any]) -> dict[str, Any]:
         return await set_bound(inside, request)
 
+    async def acknowledge(request: dict[str, Any]) -> dict[str, Any]:
+        return {"acknowledged": await inside.alerts.acknowledge(*acknowledging(request))}
+
+    async def doctor(_request: dict[str, Any]) -> dict[str, Any]:
+        from gateway.doctor.run import examine
+
+        return {"doctor": await examine(inside)}
+
+    async def names(request: dict[str, Any]) -> dict[str, Any]:
+        return await names_verb(inside, request)
+
     return {
+        **inside.views.verbs(),
+        **editing_verbs(inside),
+        "names": names,
         "status": status,
         "reload": reload,
         "bound": bound,
+        "doctor": doctor,
+        "acknowledge": acknowledge,
         "findings": inside.joining.findings_verb,
         "accept": inside.joining.accept_verb,
         "tap": inside.taps.tap_verb,
         "history": inside.history.history_verb,
         "events": inside.events.events_verb,
+        "console": inside.console.console_verb,
     }
 
 

@@ -1,8 +1,4 @@
-"""``onpath``: the verbs, their options and their exit codes.
-
-Exit codes: 0 done, 1 failed, 2 wrong usage, 69 no daemon answers, 75 the state folder is in use,
-78 the configuration is not usable.
-"""
+"""``onpath``: the verbs and their options. What they end with: :data:`gateway.errors.EXIT_CODES`."""
 
 from __future__ import annotations
 
@@ -14,27 +10,32 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
-from gateway.cli import coap, modbus, spool
+from gateway.cli import caring, coap, console, importing, modbus, spool, versions, watching
+from gateway.cli.exits import Verbs, ending
+from gateway.cli.options import DEFAULT_CONFIG, AsJson, ConfigPath, StatePath
 from gateway.errors import ConfigError, OnpathError
 
 app = typer.Typer(
     name="onpath",
+    cls=Verbs,
     help="An edge gateway that computes on the data while it passes.",
     no_args_is_help=True,
+    add_completion=False,  # onpath completion prints it; no verb writes to files of the user's shell
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
+# Verbs with verbs of their own: one line each here
 app.add_typer(modbus.app)
 app.add_typer(coap.app)
 app.add_typer(spool.app)
+app.add_typer(versions.app)
+app.add_typer(console.app)
+app.add_typer(importing.app)
 
-ConfigPath = Annotated[Path, typer.Option("-c", "--config", help="A YAML file, or a folder whose *.yaml are merged.")]
-StatePath = Annotated[
-    Path | None, typer.Option(help="The daemon's state folder; default: what the configuration says.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print for machines.")]
-DEFAULT_CONFIG = Path("/etc/onpath")
+# Verbs that ask the running gateway
+watching.register(app)
+caring.register(app)
 
 
 def _version(wanted: bool) -> None:
@@ -44,7 +45,7 @@ def _version(wanted: bool) -> None:
 
 
 @app.callback()
-def top(
+def entry(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
@@ -135,37 +136,6 @@ def demo(
 
 
 @app.command()
-def reload(config: ConfigPath = DEFAULT_CONFIG, state: StatePath = None, as_json: AsJson = False) -> None:
-    """Make the running gateway read its configuration again; changes only what changed."""
-    from gateway.cli.running import reload_gateway
-
-    reload_gateway(config, state, as_json=as_json)
-
-
-@app.command()
-def status(config: ConfigPath = DEFAULT_CONFIG, state: StatePath = None, as_json: AsJson = False) -> None:
-    """Show what the running gateway does."""
-    from gateway.cli.running import show_status
-
-    show_status(config, state, as_json=as_json)
-
-
-@app.command()
-def bound(
-    pipeline: Annotated[str, typer.Argument(help="Name of the pipeline.")],
-    step: Annotated[str, typer.Argument(help="The step: its name, or its number from 0.")],
-    value: Annotated[str, typer.Argument(help="The largest error from now on: 0.2 (in the point's unit) or 0.5%.")],
-    config: ConfigPath = DEFAULT_CONFIG,
-    state: StatePath = None,
-    as_json: AsJson = False,
-) -> None:
-    """Give a running step that trades error for bytes another bound; it stays over restarts."""
-    from gateway.cli.running import set_bound
-
-    set_bound(config, state, pipeline, step, value, as_json=as_json)
-
-
-@app.command()
 def discover(
     targets: Annotated[
         list[str] | None,
@@ -194,61 +164,6 @@ def discover(
             for_s=duration("--for", for_), apply_to=apply_to, accept=accept or [], join=join or [], as_json=as_json,
         )
     )  # fmt: skip
-
-
-@app.command()
-def tap(
-    globs: Annotated[list[str] | None, typer.Argument(help="Globs of points, such as '*/power'; default all.")] = None,
-    rejected: Annotated[bool, typer.Option("--rejected", help="Show what adapters could not use, and why.")] = False,
-    last: Annotated[int, typer.Option(min=0, help="With --rejected: begin with so many of the newest.")] = 20,
-    save: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write what adapters bring to a file, for onpath simulate.")
-    ] = None,
-    for_: Annotated[str | None, typer.Option("--for", metavar="DURATION", help="End by itself.")] = None,
-    config: ConfigPath = DEFAULT_CONFIG,
-    state: StatePath = None,
-    as_json: AsJson = False,
-) -> None:
-    """Watch samples of the running gateway go by; it is never slowed down by that."""
-    from gateway.cli.modbus_run import duration
-    from gateway.cli.state import state_of
-    from gateway.cli.tap import save_samples, tap_rejected, tap_samples
-
-    for_s = duration("--for", for_) if for_ else None
-    where = state or state_of(config)
-    if save is not None:
-        save_samples(where, globs or [], for_s, save)
-    elif rejected:
-        tap_rejected(where, last, for_s, as_json=as_json)
-    else:
-        tap_samples(where, globs or [], for_s, as_json=as_json)
-
-
-@app.command()
-def history(
-    globs: Annotated[list[str] | None, typer.Argument(help="Globs of points, such as '*/power'; default all.")] = None,
-    since: Annotated[
-        str | None, typer.Option(help="From when: 1h (ago), or 2026-01-31T12:00:00Z; default 1h, with --newest all.")
-    ] = None,
-    until: Annotated[str | None, typer.Option(help="Until when: 10m (ago), or a time; default now.")] = None,
-    newest: Annotated[int | None, typer.Option(min=1, max=1 << 20, help="Only so many samples, the newest.")] = None,
-    latest: Annotated[bool, typer.Option("--latest", help="The newest sample of each point, however old.")] = False,
-    plot: Annotated[bool, typer.Option("--plot", help="Draw each point's curve here.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
-    config: ConfigPath = DEFAULT_CONFIG,
-    state: StatePath = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show what came in: from the running gateway, or from its state folder if none runs."""
-    from gateway.cli.history import Request, show_history
-    from gateway.cli.moments import span
-    from gateway.cli.state import state_of
-    from gateway.history import Asked
-
-    first, last = span(since, until, "1h" if newest is None else None)
-    asked = Asked(globs=tuple(globs or ["**"]), since_ns=first, until_ns=last, newest=newest, latest=latest)
-    where = state or state_of(config)
-    show_history(Request(state=where, asked=asked, plot=plot, as_csv=as_csv, as_json=as_json))
 
 
 @app.command()
@@ -377,8 +292,33 @@ def simulate(
     )  # fmt: skip
 
 
+@app.command()
+def completion(
+    shell: Annotated[str, typer.Argument(help="bash, zsh or fish.")] = "bash",
+    words: Annotated[
+        list[str] | None, typer.Argument(hidden=True, help="For the scripts: the words of a command line.")
+    ] = None,
+    asked: Annotated[bool, typer.Option("--words", hidden=True)] = False,
+) -> None:
+    """Print a script that completes verbs, options, files and names in a shell: source <(onpath completion bash)."""
+    from gateway.cli.completion import SHELLS, print_words
+    from gateway.cli.completion_scripts import SCRIPTS
+
+    if asked:
+        print_words(typer.main.get_command(app), [shell, *(words or [])])
+    elif shell in SHELLS:
+        print(SCRIPTS[shell], end="")
+    else:
+        raise typer.BadParameter(f"one of {', '.join(SHELLS)} is wanted", param_hint="SHELL")
+
+
 def main() -> None:
     """The console command. Errors meant for people are one line and an exit code."""
+    with ending():
+        _run()
+
+
+def _run() -> None:
     try:
         app()
     except ConfigError as error:

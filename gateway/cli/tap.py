@@ -15,9 +15,9 @@ from gateway.errors import OnpathError
 from gateway.trial.saving import Saving
 
 
-def tap_samples(state: Path, globs: Sequence[str], for_s: float | None, *, as_json: bool) -> None:
-    """Print samples until stopped, or for a while."""
-    _run(state, {"globs": list(globs) or ["**"]}, for_s, as_json=as_json)
+def tap_samples(state: Path, globs: Sequence[str], after: str | None, for_s: float | None, *, as_json: bool) -> None:
+    """Print samples until stopped, or for a while; ``after`` a step only what leaves it."""
+    _run(state, _request(globs, after), for_s, as_json=as_json)
 
 
 def tap_rejected(state: Path, last: int, for_s: float | None, *, as_json: bool) -> None:
@@ -25,8 +25,8 @@ def tap_rejected(state: Path, last: int, for_s: float | None, *, as_json: bool) 
     _run(state, {"rejected": True, "last": last}, for_s, as_json=as_json)
 
 
-def save_samples(state: Path, globs: Sequence[str], for_s: float | None, path: Path) -> None:
-    """Write what adapters bring as ``frame`` messages back to back, until stopped or for a while.
+def save_samples(state: Path, globs: Sequence[str], after: str | None, for_s: float | None, path: Path) -> None:
+    """Write what adapters bring, or what leaves a step, as ``frame`` messages back to back; as :func:`tap_samples`.
 
     Raises:
         OnpathError: the file exists, or cannot be written.
@@ -40,15 +40,19 @@ def save_samples(state: Path, globs: Sequence[str], for_s: float | None, path: P
     saving = Saving(file)
     try:
         with file, contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(_save(state, globs, for_s, saving))
+            asyncio.run(_save(state, _request(globs, after), for_s, saving))
     finally:
         if not saving.samples:
             path.unlink(missing_ok=True)
     print(f"{path}: {saving.samples:,} samples, {saving.missed:,} missed", file=sys.stderr)
 
 
-async def _save(state: Path, globs: Sequence[str], for_s: float | None, saving: Saving) -> None:
-    request = {"globs": list(globs) or ["**"], "made": False, "time": "ns"}
+def _request(globs: Sequence[str], after: str | None) -> dict[str, Any]:
+    return {"globs": list(globs) or ["**"], "after": after}
+
+
+async def _save(state: Path, request: dict[str, Any], for_s: float | None, saving: Saving) -> None:
+    request |= {"made": False, "time": "ns"}
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(for_s), contextlib.aclosing(follow(state, "tap", **request)) as answers:
             async for answer in answers:

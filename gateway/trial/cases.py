@@ -59,7 +59,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     name: Annotated[str, msgspec.Meta(min_length=1)]
     """What messages call it."""
     pipeline: str | None = None
-    """The pipeline whose output is compared; left out: the output of all of them."""
+    """The pipeline whose output is compared, ``alert.<rule>`` for that of an alert; left out: the output of all that
+    the configuration names."""
     points: dict[str, PointOptions] = {}
     """What is known of points, by name or glob; goes before what adapters declare."""
     start: str = START
@@ -152,8 +153,8 @@ class _Tables:
 
     def case(self, at: int, case: Case, config: GatewayConfig) -> None:
         """Take one test."""
-        if case.pipeline is not None and case.pipeline not in config.pipelines:
-            known = ", ".join(config.pipelines) or "none"
+        if case.pipeline is not None and case.pipeline not in config.effective:
+            known = ", ".join(config.effective) or "none"
             self._report(("tests", at, "pipeline"), 0, f'no pipeline is named "{case.pipeline}" (known: {known})')
         for number, given in enumerate(case.given):
             if given.samples is not None:

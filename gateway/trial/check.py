@@ -11,7 +11,7 @@ from typing import Any, Final
 from gateway.directory import Directory
 from gateway.errors import OnpathError
 from gateway.frame import Frame
-from gateway.graph import Graph, Outputs
+from gateway.graph import NOBODY, Graph, Outputs
 from gateway.point import Kind, compile_glob
 from gateway.trial.cases import Case, Cases, Given
 from gateway.trial.facts import Facts
@@ -106,17 +106,16 @@ class _Run:
     def __init__(self, cases: Cases, case: Case) -> None:
         config = cases.config
         self._folder = cases.path.parent
-        self._case = case
         self._directory = Directory(config.max_points)
         self._names = Names(self._directory, Facts(config, {**cases.file.points, **case.points}))
-        self._graph = Graph(apart(config.pipelines), self._directory)
+        self._graph = Graph(apart(config.effective), self._directory)
+        self._wanted = config.pipelines.keys() if case.pipeline is None else {case.pipeline}
         self._out: list[Frame] = []
         self._replay = Replay(self._graph, self._take, span_ns=TICK_NS, growth=FINE)
         self._replay.start(case.start_ns)
 
     def _take(self, outputs: Outputs) -> None:
-        wanted = self._case.pipeline
-        self._out += [frame for _, pipeline, frame in outputs if wanted in {None, pipeline}]
+        self._out += [frame for uplink, pipeline, frame in outputs if uplink != NOBODY and pipeline in self._wanted]
 
     def happens(self, given: Given, table: Sequence[Cell]) -> None:
         """One thing that is given."""
