@@ -3,11 +3,11 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := gateway adapters pipelines tests
+SOURCES := gateway adapters pipelines systemd tests
 
-.PHONY: install demo test check bench torture interop format lock clean
+.PHONY: install demo test check docs bench package torture interop format lock clean
 
-install: $(VENV)/installed
+install: $(VENV)/installed $(VENV)/console
 
 # One hash-checked install of everything, then the project itself, which needs nothing more
 $(VENV)/installed: requirements.lock pyproject.toml
@@ -17,6 +17,11 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
+
+# What the console takes from npm; without npm it works with less, and the next try is the next make
+CONSOLE := gateway/console
+$(VENV)/console: $(CONSOLE)/package-lock.json $(CONSOLE)/static/index.html $(CONSOLE)/build | $(VENV)/installed
+	@if $(CONSOLE)/build; then touch $@; else echo "the console goes without charts and with a plain editor"; fi
 
 demo: install
 	$(BIN)/onpath demo $(ARGS)
@@ -31,6 +36,13 @@ check: install
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
 	for file in configs/*.yaml; do $(BIN)/onpath check $$file || exit; done
+	$(MKDOCS) build --quiet --strict --config-file .mkdocs.yml
+
+# The reference anew from the source, and the site into build/site; links and anchors are checked
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
+docs: install
+	$(BIN)/python -m tests.support.reference
+	$(MKDOCS) build --strict --config-file .mkdocs.yml $(ARGS)
 
 format: install
 	$(BIN)/ruff check --fix $(SOURCES)
@@ -38,6 +50,10 @@ format: install
 
 bench: install
 	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+# What is installed on gateways: a Debian package and a tarball, in dist/ (ARGS=--help)
+package: install
+	systemd/package $(ARGS)
 
 # What it must survive, at SCALE=smoke|change|nightly|release; a report in torture.md
 SCALE ?= smoke
