@@ -254,6 +254,14 @@ class Adapter(abc.ABC):
         del config
         return False
 
+    def plan(self) -> list[dict[str, Any]] | None:
+        """What is asked of each device in a cycle, for people; None where a protocol has no such plan.
+
+        ``{"device", "unit", "requests": [{"table", "address", "count", "every_s", "points": [ids], "places": [[address,
+        width]]}], "refused": [ids]}`` with ids of points as the directory gives them, and where each of them lies.
+        """
+        return None
+
     async def write(self, point: str, value: float | str) -> Written:
         """Write a value to a device, once: the contract of the command path, never part of telemetry.
 

@@ -93,6 +93,8 @@ class Liveness:
         """Index into the devices; -1: of none."""
         self._devices: list[_Device | None] = []
         self._by_name: dict[tuple[str, str], int] = {}
+        self.edition = 0
+        """Grows when a device comes or goes."""
         self._checked_s: float | None = None
 
     def hear(self, owner: Watched, frame: Frame, now_s: float) -> None:
@@ -119,12 +121,18 @@ class Liveness:
         found[:known] = self._device_of[:known]
         return found
 
+    def device(self, number: int) -> tuple[str, str, float] | None:
+        """Adapter, name and period in s (0: not known) of a device by its number; None if it has gone."""
+        one = self._devices[number]
+        return None if one is None else (one.owner.name, one.name, one.period_s)
+
     def devices(self) -> list[tuple[str, str, float] | None]:
-        """Adapter, name and period in s (0: not known) of each device, by its number; None where one has gone."""
-        return [None if one is None else (one.owner.name, one.name, one.period_s) for one in self._devices]
+        """All of them, by their numbers."""
+        return [self.device(number) for number in range(len(self._devices))]
 
     def forget(self, owner: Watched) -> None:
         """An adapter has stopped: its devices are nobody's concern."""
+        self.edition += 1
         for number, device in enumerate(self._devices):
             if device is not None and device.owner is owner:
                 self._device_of[self._device_of == number] = -1
@@ -150,6 +158,7 @@ class Liveness:
         if number is None:
             number = self._by_name[owner.name, device] = len(self._devices)
             self._devices.append(_Device(owner, device, now_s))
+            self.edition += 1
         return number
 
     def check(self, now_s: float) -> list[tuple[Watched, Ids]]:

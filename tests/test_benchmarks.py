@@ -31,6 +31,7 @@ ROWS = {
     "memory": {"memory", "memory-derived"},
     "start": {"start", "start-390"},
     "receive": {"receive-frame", "receive-json", "receive-parquet", "receive-gateway"},
+    "metrics": {"metrics-scrape", "alert-step"},
     "history": {"history-query", "history-size", "history-compact"},
     "store": {"store-journal", "store-cpu"},
     "store-cost": {"store-written", "store-share"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -214,6 +214,18 @@ class ModbusAdapter(Adapter):
             groups.append(Group(device, period_s, layouts, ids, limits))
             groups[-1].leads = len(groups) == 1
         return groups
+
+    def plan(self) -> list[dict[str, Any]]:
+        """See the base class: the reads as they are planned now, around what devices have refused."""
+        rows: dict[str, dict[str, Any]] = {}
+        for group in self._groups:
+            device = group.device
+            row = rows.setdefault(
+                device.name, {"device": device.name, "unit": device.unit, "requests": [], "refused": []}
+            )
+            row["requests"] += group.told()
+            row["refused"] += group.plan.ids[group.plan.dead].tolist()
+        return list(rows.values())
 
     async def write(self, point: str, value: float | str) -> Written:
         """Write a point once, as its ``write`` options say, and read it back; see the base class.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -121,6 +121,20 @@ class Group:
     def request(self, read: Read) -> Request:
         """What goes over the wire for a read."""
         return read_request(self.device.unit, read.table, read.address, read.count)
+
+    def told(self) -> list[dict[str, Any]]:
+        """The reads of a cycle as plain JSON types, with the ids of the points that each brings."""
+        return [
+            {
+                "table": block.read.table.value,
+                "address": block.read.address,
+                "count": block.read.count,
+                "every_s": self.period_s,
+                "points": self.plan.ids[block.where].tolist(),
+                "places": [[self.spans[i].address, self.spans[i].width] for i in block.decoder.order],
+            }
+            for block in self.plan.blocks
+        ]
 
     def renew(self) -> None:
         """Plan anew if another group of the unit has learned something."""

@@ -108,10 +108,10 @@ class Console:
     async def _icon(self, request: Request) -> Response:
         return await self.files.file(request, "img/logo.svg")
 
-    def openapi(self) -> dict[str, Any]:
-        """The document, made once."""
+    async def openapi(self) -> dict[str, Any]:
+        """The document, made once, in a thread."""
         if self._document is None:
-            self._document = document(self.table.values())
+            self._document = await asyncio.to_thread(document, list(self.table.values()))
         return self._document
 
 
@@ -142,7 +142,7 @@ def _editing(inside: Inside) -> list[Endpoint]:
 
 
 async def _openapi(asked: Asked) -> dict[str, Any]:
-    return asked.console.openapi()
+    return await asked.console.openapi()
 
 
 async def _metrics(asked: Asked) -> Response:

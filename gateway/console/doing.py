@@ -126,6 +126,7 @@ async def login(asked: Asked) -> Response:
         raise ApiError(401, await _why(console, code=bool(given.code)))
     console.guessing.right(address)
     secret = console.sessions.begin(Role.ADMIN, console.stamp())
+    await console.sessions.save()
     answer = await json(asked.request, {"role": Role.ADMIN.value})
     answer.set_cookie(COOKIE, secret, path="/", secure=console.secure(asked.request), httponly=True, samesite="strict")
     return answer
@@ -156,7 +157,8 @@ async def _verify(console: Console, password: str) -> bool:
 
 async def logout(asked: Asked) -> Response:
     """End the session."""
-    asked.console.sessions.end(asked.request.cookies.get(COOKIE, ""))
+    if asked.console.sessions.end(asked.request.cookies.get(COOKIE, "")):
+        await asked.console.sessions.save()
     answer = await json(asked.request, {})
     answer.delete_cookie(COOKIE, path="/")
     return answer

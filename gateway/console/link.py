@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.errors import OnpathError
+from gateway.tasks import in_thread
 
 if TYPE_CHECKING:
     from gateway.console.app import Console
@@ -67,6 +68,7 @@ class ConsoleLink:
             await self._end()
             if config is not None and config is self._config:
                 self._task = asyncio.create_task(self._run(config), name="console")
+                self._task.add_done_callback(_told)
 
     async def stop(self) -> None:
         """Let go of the port; who follows is cut off."""
@@ -107,7 +109,7 @@ class ConsoleLink:
         try:
             await asyncio.to_thread(self._import)
             self._server = server = self._build(config)
-            self._tell(config, listening.getsockname())
+            await self._tell(config, listening.getsockname())
             await server.serve([listening])
         finally:
             listening.close()
@@ -120,7 +122,8 @@ class ConsoleLink:
     def _import() -> None:
         """What is large is imported in a thread: half a second of a small box."""
         import gateway.console.app
-        import gateway.console.server  # noqa: F401
+        import gateway.console.server
+        import gateway.editing.routes  # noqa: F401
 
     def _build(self, config: ConsoleConfig) -> Server:
         from gateway.console.access import Access
@@ -137,7 +140,7 @@ class ConsoleLink:
     def _address_file(self) -> Path:
         return self._inside.shared.state / "console" / ADDRESS
 
-    def _tell(self, config: ConsoleConfig, address: tuple[Any, ...]) -> None:
+    async def _tell(self, config: ConsoleConfig, address: tuple[Any, ...]) -> None:
         from gateway.console.access import private_folder, write_private
 
         host = f"[{address[0]}]" if ":" in address[0] else address[0]
@@ -149,7 +152,7 @@ class ConsoleLink:
         file, state = self._address_file(), self._inside.shared.state
         try:
             private_folder(state, file.parent)
-            write_private(state, file, f"{self.url}\n".encode())
+            await in_thread(write_private, state, file, f"{self.url}\n".encode())
         except OSError as error:
             log.warning("%s: %s", file, error)
 
@@ -167,6 +170,12 @@ class ConsoleLink:
         if request.get("code"):
             answer["code"] = self._console.sessions.code()
         return answer
+
+
+def _told(task: asyncio.Task[None]) -> None:
+    """A defect ends the console and nothing else; the log has it."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("the console has ended", exc_info=error)
 
 
 def _reachable(url: str) -> str:

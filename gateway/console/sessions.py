@@ -6,6 +6,7 @@ daemon signs nobody out.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import secrets
@@ -16,6 +17,7 @@ from typing import Final
 import msgspec
 
 from gateway.console.access import FOLDER, Role, private_folder, write_private
+from gateway.tasks import in_thread
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,7 @@ class Sessions:
         self._path = state / FOLDER / "sessions.json"
         self._known: dict[str, Session] = {}
         self._codes: dict[str, float] = {}
+        self._turn = asyncio.Lock()
         self._load()
 
     def _load(self) -> None:
@@ -57,22 +60,26 @@ class Sessions:
         except (OSError, msgspec.DecodeError) as error:
             log.warning("%s cannot be read; who had signed in has to do so again: %s", self._path, error)
 
-    def _save(self) -> None:
-        """A few hundred bytes, at signing in and out only; losing them costs signing in again."""
-        try:
-            private_folder(self._state, self._path.parent)
-            write_private(self._state, self._path, msgspec.json.encode(self._known))
-        except OSError as error:
-            log.warning("%s: %s", self._path, error)
+    async def save(self) -> None:
+        """Write what has begun and ended; losing it costs signing in again."""
+        async with self._turn:
+            content = msgspec.json.encode(self._known)
+            try:
+                await in_thread(self._write, content)
+            except OSError as error:
+                log.warning("%s: %s", self._path, error)
+
+    def _write(self, content: bytes) -> None:
+        private_folder(self._state, self._path.parent)
+        write_private(self._state, self._path, content)
 
     def begin(self, role: Role, stamp: str) -> str:
-        """A new session; its secret, which goes into the cookie."""
+        """A new session; its secret, which goes into the cookie. To be followed by :meth:`save`, as is ``end``."""
         secret, now = secrets.token_urlsafe(32), time.time()
         self._drop_old(now)
         while len(self._known) >= MOST:
             del self._known[min(self._known, key=lambda key: self._known[key].used)]
         self._known[_hash(secret)] = Session(role=role, created=now, used=now, stamp=stamp)
-        self._save()
         return secret
 
     def find(self, secret: str, stamp: str) -> Session | None:
@@ -83,10 +90,9 @@ class Sessions:
         session.used = now
         return session
 
-    def end(self, secret: str) -> None:
-        """Sign out."""
-        if self._known.pop(_hash(secret), None) is not None:
-            self._save()
+    def end(self, secret: str) -> bool:
+        """Sign out; whether that was a session."""
+        return self._known.pop(_hash(secret), None) is not None
 
     def _drop_old(self, now: float) -> None:
         self._known = {key: session for key, session in self._known.items() if not self._over(session, now)}

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from gateway.view.views import Views
 
 EVERY_S: Final = 1.0
+REST: Final = 20.0
+"""After a look at a topic that took long, it is left alone for so many times as long: the devices of a large site."""
 MOST_POINTS: Final = 2000
 """Points that one follower may name."""
 SHARED: Final = ("overview", "graph", "pipelines", "devices", "spool", "alerts", "findings")
@@ -40,6 +42,8 @@ class Live:
         self._wanted: list[Collection[str]] = []
         self._task: asyncio.Task[None] | None = None
         self._payloads: dict[str, bytes] = {}
+        self._rests: dict[str, float] = {}
+        """Until when a topic is left alone, of the loop's clock."""
         self._news: asyncio.Future[None] | None = None
 
     @property
@@ -132,11 +136,15 @@ class Live:
             news.set_exception(error)
 
     async def _look(self) -> None:
+        loop = asyncio.get_running_loop()
         wanted = {topic for topics in self._wanted for topic in topics}
         for topic in SHARED:
-            if topic in wanted:
-                view: Callable[[], Awaitable[Any]] = getattr(self._views, topic)
-                self._payloads[topic] = _encode(await view())
+            if topic not in wanted or (topic in self._payloads and loop.time() < self._rests.get(topic, 0.0)):
+                continue
+            view: Callable[[], Awaitable[Any]] = getattr(self._views, topic)
+            began = loop.time()
+            self._payloads[topic] = _encode(await view())
+            self._rests[topic] = loop.time() + REST * (loop.time() - began) - EVERY_S
 
     async def live_verb(self, request: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """``{"verb": "live", "topics": ["overview"], "points": [1, 2]}``: ``{"topic": ..., "data": ...}`` for ever."""

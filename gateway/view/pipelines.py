@@ -52,6 +52,7 @@ def _step(tally: Tally, pipeline: str, step: Step, row: dict[str, Any], options:
     return {
         "options": options,
         "bound": None,
+        "points": [*step.told_bound["points"]] if step.operator.bound is not None else [],
         **row,
         "failures": step.failures,
         "cpu_percent": round(spent_ns / 1e7, 3),

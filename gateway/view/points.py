@@ -118,17 +118,16 @@ class Points:
     def rows(self, columns: Frame) -> list[PointRow]:
         """Latest samples as plain JSON types, in their order."""
         now_ns = self._inside.clock.now_ns()
-        owners = self._owners()
-        device_of = self._inside.shared.liveness.owners(len(self._inside.directory))[columns.point].tolist()
+        liveness = self._inside.shared.liveness
+        device_of = liveness.owners(len(self._inside.directory))[columns.point].tolist()
+        devices = {number: liveness.device(number) for number in set(device_of) if number >= 0}
         reasons = q.reason_codes(columns.value).tolist()
         cells = zip(
             columns.point.tolist(), columns.time.tolist(), columns.value.tolist(), columns.quality.tolist(),
             reasons, device_of, strict=True,
         )  # fmt: skip
-        return [self._row(cell[:5], now_ns, owners[cell[5]] if cell[5] >= 0 else None) for cell in cells]
-
-    def _owners(self) -> list[str | None]:
-        return [None if device is None else device[0] for device in self._inside.shared.liveness.devices()]
+        owners = {number: None if device is None else device[0] for number, device in devices.items()}
+        return [self._row(cell[:5], now_ns, owners.get(cell[5])) for cell in cells]
 
     def _row(self, cell: tuple[int, int, float, int, int], now_ns: int, adapter: str | None) -> PointRow:
         """``cell`` is id, time in ns, value, quality and code of the reason."""

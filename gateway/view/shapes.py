@@ -221,6 +221,8 @@ class StepRow(TypedDict):
     derived: int
     reasons: dict[str, int]
     bound: dict[str, Any] | None
+    points: list[str]
+    """Globs of the points that the bound holds for; empty without one."""
     cpu_s: float
     cpu_percent: float
 

@@ -21,6 +21,7 @@ from tests.benchmarks import (
     brokers,
     coap,
     codec,
+    console,
     footprint,
     history,
     latency,
@@ -32,6 +33,7 @@ from tests.benchmarks import (
     mqtt,
     operator_library,
     operators,
+    own,
     receive,
     recovery,
     reduction,
@@ -76,6 +78,8 @@ GROUPS: dict[str, Callable[[Bench], Awaitable[list[Row]]]] = {
     "receive": receive.rows,
     "history": history.rows,
     "codec": codec.rows,
+    "console": console.rows,
+    "metrics": own.rows,
 }
 QUICK_LEAVES_OUT = {"mqtt-adapter", "mqtt-wide", "operators", "operator-library"}
 NEEDS_MOSQUITTO = {"mqtt-mosquitto", "mqtt-window-mosquitto"}

@@ -23,7 +23,7 @@ export function signIn() {
       session.value = await get("session");
       resetLive();
     } catch (error) {
-      problem.value = error.status === 401 || error.status === 403 ? (with_.code ? t("sign_in.bad_code") : t("sign_in.bad_password")) : errorText(error);
+      problem.value = words(error, with_);
       busy.value = false;
     }
   };
@@ -33,6 +33,14 @@ export function signIn() {
     enter({ code });
   }
   return h("main", { class: "sign-in" }, h("div", { class: "sign-in-card" }, brand(), form(problem, busy, enter), help(), tools()));
+}
+
+/** In the reader's language where that says it all; else as the gateway says it (that no password is set yet). */
+function words(error, given) {
+  if (error.status === 429) return t("sign_in.too_many");
+  if (error.status === 401 && given.code) return t("sign_in.bad_code");
+  if (error.status === 401 && error.message === "wrong password") return t("sign_in.bad_password");
+  return errorText(error);
 }
 
 const brand = () => h("div", { class: "sign-in-brand" }, h("img", { src: "/static/img/logo.svg", width: 44, height: 44, alt: "" }), h("div", {}, h("h1", {}, "onpath"), h("p", { class: "muted" }, t("sign_in.subtitle"))));

@@ -130,15 +130,16 @@ def test_events_are_shown_and_followed(site):
     assert 0 < len(rows) <= 5
     assert [row["number"] for row in rows] == sorted(row["number"] for row in rows)
     assert rows[0].keys() == {"number", "time_ms", "level", "source", "text"}
-    command = [sys.executable, "-m", "gateway.cli.main", "events", "-f", "-n", "0", "--state", str(site.state)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=site.env) as following:
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline and following.poll() is None:
-            assert site.onpath("reload", "--state", site.state).returncode == 0
-            if "reloaded" in following.stdout.readline():
-                break
+    command = [sys.executable, "-m", "gateway.cli.main", "events", "-f", "-n", "1", "--state", str(site.state)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=site.env
+    ) as following:
+        assert following.stdout.readline()
+        assert site.onpath("reload", "--state", site.state).returncode == 0
+        while "reloaded: " not in following.stdout.readline():
+            assert following.poll() is None
         following.send_signal(signal.SIGINT)
-        assert following.wait(10) == 0
+        assert (following.wait(10), following.stderr.read()) == (0, "")
 
 
 def test_a_step_is_tapped_and_saved(site):

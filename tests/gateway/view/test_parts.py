@@ -56,10 +56,11 @@ def test_one_network_is_one_guesser():
     assert guessing.wait_s("2001:db8:1::1", 0.0) == 0
 
 
-def test_a_session_ends_when_nobody_uses_it(tmp_path, monkeypatch):
+async def test_a_session_ends_when_nobody_uses_it(tmp_path, monkeypatch):
     sessions, now = Sessions(tmp_path), [1_800_000_000.0]
     monkeypatch.setattr("gateway.console.sessions.time.time", lambda: now[0])
     secret = sessions.begin(Role.ADMIN, "stamp")
+    await sessions.save()
     now[0] += IDLE_S - 60
     assert sessions.find(secret, "stamp") is not None
     assert sessions.find(secret, "another password") is None

@@ -108,7 +108,8 @@ class Box:
     def run(self, *command: str, check: bool = True, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
         """A command in the box, as root."""
         enter = ["nsenter", "-t", str(self._init), "-a", "-r", "-w"]
-        clean = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "HOME=/root", "TERM=dumb"]
+        path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        clean = ["env", "-i", f"PATH={path}", "LANG=C.UTF-8", "HOME=/root", "TERM=dumb"]
         done = subprocess.run(
             [*enter, *clean, *command],
             capture_output=True,

@@ -233,6 +233,17 @@ def is_removed_and_comes_back(box, site, release):
     site.nothing_lost_nothing_doubled()
 
 
+def serves_an_index(box, installer):
+    """The release's wheels go to a package index in the box's network."""
+    wheels = installer.replace("/install", "/wheels")
+    box.sh(
+        f"for wheel in {wheels}/*; do name=$(basename $wheel | cut -d- -f1 | tr A-Z_. a-z--); "
+        "mkdir -p /root/index/$name && mv $wheel /root/index/$name/; done; rmdir " + wheels
+    )
+    box.write("/etc/pip.conf", "[global]\nindex-url = http://127.0.0.1:9000/\n")
+    box.sh("systemd-run --unit index python3 -m http.server --directory /root/index --bind 127.0.0.1 9000")
+
+
 def test_the_installer_without_a_package(box, built):
     untouched = box.files()
     box.sh("mkdir -p /root/release")
@@ -240,17 +251,20 @@ def test_the_installer_without_a_package(box, built):
         os.link(built[name].tarball, box.inbox / built[name].tarball.name)
         box.sh(f"tar -xzf /mnt/in/{built[name].tarball.name} -C /root/release")
     at = {name: f"/root/release/{built[name].tarball.name.removesuffix('.tar.gz')}/install" for name in built}
-    wheels = at["first"].replace("/install", "/wheels")
 
-    said = box.run(at["first"], "--offline", wheels).stdout
+    serves_an_index(box, at["first"])
+    said = box.run(at["first"]).stdout
+    assert "fetched from the package index" in said
     assert password_in(said)
     assert running(box) == "7.0.0"
+    box.sh("systemctl stop index && rm /etc/pip.conf")
     was = pid(box)
     assert "was installed already" in box.run(at["first"]).stdout  # once more: nothing happens
     assert pid(box) == was
     assert "/usr/local/lib/systemd/system/onpath.service" in box.sh("systemctl show -p FragmentPath onpath")
 
-    box.run(at["next"])
+    box.sh(f"mv {at['next'].replace('/install', '/wheels')} /root/wheelhouse")
+    box.run(at["next"], "--offline", "/root/wheelhouse")
     assert running(box) == "7.1.0"
     began = time.monotonic()
     hung = box.run(at["hanging"], "--timeout", "8", check=False)
@@ -269,7 +283,7 @@ def test_the_installer_without_a_package(box, built):
     box.run("onpath-install", "--uninstall")
     assert box.sh("ls -A /etc/onpath") == "onpath.yaml"
     assert box.sh("test -e /var/lib/onpath/onpath.db && echo kept") == "kept"
-    box.run(at["next"], "--no-start")
+    box.run(at["next"], "--no-start", "--offline", "/root/wheelhouse")
     assert box.sh("systemctl is-active onpath", check=False) == "inactive"
     box.run("onpath-install", "--uninstall", "--purge")
     assert box.files() - untouched == set()

@@ -23,9 +23,3 @@ export function takes(globs, name) {
     return compiled.get(glob).test(name);
   });
 }
-
-/** The globs of `points` in the options of a step as the gateway writes them: "points=['a/*'], absolute=1.0". */
-export function pointsOf(options) {
-  const found = /(?:^|, )points=(\[[^\]]*\]|'[^']*'|"[^"]*")/.exec(options ?? "");
-  return found ? [...found[1].matchAll(/'([^']*)'|"([^"]*)"/g)].map(([, a, b]) => a ?? b) : ["**"];
-}

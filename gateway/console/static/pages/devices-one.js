@@ -17,8 +17,8 @@ const RENEW_MS = 10000;
 const KNOWN = new Set(["adapter", "type", "device", "link", "detail", "stale", "period_asked_s", "period_achieved_s", "missed", "samples", "points", "bad", "last_error"]);
 
 export function oneDevice(page, adapter, device, all, rates) {
-  const there = computed(() => all.value && all.value.some((row) => row.adapter === adapter && row.device === device));
   const row = computed(() => all.value?.find((one) => one.adapter === adapter && one.device === device) ?? null);
+  const there = computed(() => all.value && row.value !== null); // behind row, which is set when this changes
   return h("div", {},
     pageHead(`${adapter} / ${device}`, { actions: [button(t("devices.all"), { icon: "left", small: true, href: link("devices", { adapter }) })] }),
     () => {

@@ -3,7 +3,7 @@
 import { card, emptyState, figure, figures, note } from "../components/basics.js";
 import { chart } from "../components/chart.js";
 import { allowed, columns, largest, merged } from "../components/compare.js";
-import { pointsOf, takes } from "../components/glob.js";
+import { takes } from "../components/glob.js";
 import { address, get } from "../lib/api.js";
 import { h } from "../lib/dom.js";
 import { age, bytes, count, measured, percent, quantity, unit } from "../lib/format.js";
@@ -15,6 +15,7 @@ import { computed, onEnd, signal, untracked } from "../lib/signal.js";
 const BACK_S = 300; // kept of the past
 const BEFORE_S = 90; // shown of the time before the page was opened
 const DRAW_MS = 500;
+const SETTLE_MS = 1500; // what comes in is told a little before what leaves
 const OFFERED = 200; // points in the list of the picker
 const STATISTICS = ["mean", "avg", "last", "p50", "median", "sum", "count"];
 const LINEAR = new Set(["swinging_door", "piecewise_linear"]);
@@ -91,11 +92,11 @@ const isWindow = (row) => Boolean(row?.steps.some((step) => step.aggregated || s
 
 /** Bounds of the steps that work on this point, and how a receiver rebuilds what was left out. */
 function rulesOf(row, point, about) {
-  const steps = (row?.steps ?? []).filter((step) => step.bound && takes(pointsOf(step.options), point));
+  const steps = (row?.steps ?? []).filter((step) => step.bound && !step.dry_run && takes(step.points, point));
   return {
     steps: steps.map((step) => step.step),
     linear: steps.some((step) => LINEAR.has(step.step)),
-    bounds: steps.map((step) => ({ ...step.bound, ofValue: /percent_of=\S*value/.test(step.options) })),
+    bounds: steps.map((step) => ({ ...step.bound, ofValue: /percent_of\W+value/.test(step.options) })),
     limits: about?.limits ?? null,
   };
 }
@@ -163,7 +164,7 @@ function sums(lines, view, rules, about) {
   const overview = follow("overview").value;
   const json = overview?.totals?.in_samples ? overview.totals.in_json_bytes / overview.totals.in_samples : null;
   const sent = overview?.totals?.out_samples ? overview.totals.out_bytes / overview.totals.out_samples : null;
-  const far = view.statistic === undefined ? largest(lines.original.filter(([time]) => time * 1000 >= lines.since), view.kept, rules) : null;
+  const far = view.statistic === undefined ? largest(lines.original.filter(([time]) => time * 1000 >= lines.since && time * 1000 < gatewayNow() - SETTLE_MS), view.kept, rules) : null;
   return figures(
     figure(t("pipelines.came"), count(lines.taken), { note: t("pipelines.since", { age: age((Date.now() - lines.since) / 1000) }) }),
     figure(t("pipelines.left"), count(lines.passed), { note: lines.passed ? null : t("pipelines.nothing_left") }),

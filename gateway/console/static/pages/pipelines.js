@@ -78,8 +78,8 @@ const lossCount = (value) => (value ? h("span", { class: "bad strong" }, count(v
 
 function one(page, name, all, rates) {
   const back = button(t("pipelines.all"), { icon: "left", small: true, href: link("pipelines") });
-  const there = computed(() => (all.value ? all.value.some((row) => row.name === name) : null));
   const row = computed(() => all.value?.find((each) => each.name === name) ?? null);
+  const there = computed(() => (all.value ? row.value !== null : null)); // behind row, which is set when this changes
   return h("div", {},
     pageHead(name, { actions: [back] }),
     () => {
