@@ -12,8 +12,6 @@ from typing import Any, Final
 import typer
 from typer.core import TyperGroup
 
-from gateway.errors import OnpathError
-
 SECTIONS: Final = {
     "Set up": ("init", "check", "schema", "plugins", "discover", "import", "demo"),
     "Run": ("run", "reload", "bound", "config", "console"),
@@ -37,10 +35,6 @@ class Verbs(TyperGroup):
             return super().invoke(ctx)
         except BrokenPipeError:
             raise typer.Exit(0) from None  # what is left in the buffer goes nowhere, see ending()
-        except OSError as error:
-            if error.errno not in {errno.ENOSPC, errno.EDQUOT} or error.filename is not None:
-                raise
-            raise OnpathError(f"it cannot be written: {error.strerror}") from error
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """The help: a section a purpose."""
@@ -61,17 +55,19 @@ class Verbs(TyperGroup):
 def ending() -> Iterator[None]:
     """Write out what is left at the end; not to a pipe that nobody reads, and not silently to a full disk."""
     try:
-        yield
-    finally:
         try:
+            yield
+        finally:
             if sys.stdout is not None:
                 sys.stdout.flush()
-        except BrokenPipeError:
-            _forget_output()
-        except OSError as error:
-            _forget_output()
-            print(f"onpath: standard output: {error.strerror}", file=sys.stderr)
-            sys.exit(1)
+    except BrokenPipeError:
+        _forget_output()
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT} or error.filename is not None:
+            raise
+        _forget_output()
+        print(f"onpath: it cannot be written: {error.strerror}", file=sys.stderr)
+        sys.exit(1)
 
 
 def _forget_output() -> None:

@@ -47,6 +47,8 @@ class Metered:
     config: Path
     feeder: subprocess.Popen[str]
     env: Mapping[str, str]
+    ports: Mapping[str, int]
+    """``MODBUS`` and ``COAP``."""
     gateway: subprocess.Popen[bytes] | None = field(default=None)
 
     @property
@@ -96,8 +98,8 @@ class Metered:
 
 
 @contextmanager
-def metered(folder: Path) -> Iterator[Metered]:
-    """One that runs, with values."""
+def metered(folder: Path, more: str = "") -> Iterator[Metered]:
+    """One that runs, with values; ``more`` are further lines of the configuration."""
     env = {key: value for key, value in os.environ.items() if key not in {"COLUMNS", "LINES", "PYTHONDEVMODE"}}
     env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
     command = [sys.executable, "-m", "gateway.demo.feeder", "--mqtt-port", "1", "--ack-log", str(folder / "acks")]
@@ -106,8 +108,8 @@ def metered(folder: Path) -> Iterator[Metered]:
     )
     ports = json.loads(feeder.stdout.readline())
     config = folder / "site.yaml"
-    config.write_text(CONFIG.format(folder=folder, **ports))
-    site = Metered(folder, config, feeder, env)
+    config.write_text(CONFIG.format(folder=folder, **ports) + more)
+    site = Metered(folder, config, feeder, env, {name.upper(): port for name, port in ports.items()})
     try:
         site.start()
         yield site

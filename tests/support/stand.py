@@ -66,9 +66,11 @@ pipelines:
       - limits: {}
       - deadband: {absolute: 1, max_silence: 60s, points: ["*/voltage*", "*/phase_angle*"]}
       - swinging_door: {epsilon: 30, max_silence: 60s, points: ["*/power", "*/power_l?"]}
+      - deadband: {absolute: 50, max_silence: 60s, points: ["*/apparent_power*", "*/reactive_power*", "*/power_d*"]}
       - deadband: {absolute: 0.2, max_silence: 60s, points: ["*/current*"]}
+      - deadband: {absolute: 0.02, max_silence: 60s, points: ["*/power_factor*", "*/frequency"]}
       - deadband: {absolute: 1, max_silence: 60s, points: ["*/*energy*", "*/charge"]}
-    to: [cloud, archive]
+    to: [cloud]
   climate:
     from: ["s*/*"]
     steps:
@@ -79,7 +81,7 @@ pipelines:
     from: ["m*/power", "d*/power"]
     steps:
       - window: {every: 15s, stats: [count, mean, min, max], lateness: 2s}
-    to: [cloud]
+    to: [cloud, archive]
 
 uplinks:
   cloud:
@@ -87,7 +89,7 @@ uplinks:
     url: mqtt://127.0.0.1:${STAND_MQTT}
     version: "3.1.1"
     topic: upstream/{gateway}/{pipeline}
-    format: json
+    format: frame
   archive: {type: file, path: "${STAND_FOLDER}/archive.jsonl", format: json}
 
 alerts:

@@ -27,8 +27,9 @@ async function whoAmI() {
 }
 
 async function show(signedIn) {
+  const spoken = language.peek();
   await loadTexts("shell", "words", ...(signedIn ? [] : ["sign_in"]));
-  if (signedIn !== Boolean(session.peek())) return; // it changed while the texts came
+  if (signedIn !== Boolean(session.peek()) || spoken !== language.peek()) return; // it changed while the texts came
   inside.clear();
   document.title = t("shell.console");
   root.replaceChildren(inside.run(signedIn ? shell : signIn));
@@ -39,6 +40,7 @@ effect(() => {
   const who = session.value;
   if (who === undefined) return;
   untracked(() => {
+    inside.clear(); // what is on the screen stands still until the new texts are there
     store("signed_in", who ? "yes" : "");
     resetLive();
     show(Boolean(who));

@@ -23,7 +23,11 @@ export function pageContext(id) {
     /** Signal of the latest payload of a live topic: what GET /api/<topic> says, then what the stream says; null before. */
     live: (topic, { query, first = topic } = {}) => {
       const latest = follow(topic);
-      if (first && latest.peek() === null) get(first, query, { signal: abort.signal }).then((payload) => latest.peek() ?? (latest.value = payload), ignore);
+      if (first && latest.peek() === null)
+        get(first, query, { signal: abort.signal }).then(
+          (payload) => latest.peek() ?? (latest.value = payload),
+          ignore,
+        );
       return latest;
     },
     /** {data, error, again}: signals of what GET /api/<path> says, and a function that asks again. */

@@ -24,10 +24,22 @@ export function shell() {
   showPages(main, menuOpen);
   return h(
     "div",
-    { class: "shell", "data-menu": () => (menuOpen.value ? "open" : "closed"), onKeydown: (event) => event.key === "Escape" && (menuOpen.value = false) },
+    {
+      class: "shell",
+      "data-menu": () => (menuOpen.value ? "open" : "closed"),
+      onKeydown: (event) => event.key === "Escape" && (menuOpen.value = false),
+    },
     h("a", { class: "skip", href: "#main", onClick: skip(main) }, t("shell.skip")),
     navigation(overview, menuOpen),
-    () => (menuOpen.value ? h("button", { class: "nav-backdrop", "aria-label": t("shell.close_menu"), tabindex: "-1", onClick: () => (menuOpen.value = false) }) : null),
+    () =>
+      menuOpen.value
+        ? h("button", {
+            class: "nav-backdrop",
+            "aria-label": t("shell.close_menu"),
+            tabindex: "-1",
+            onClick: () => (menuOpen.value = false),
+          })
+        : null,
     h("div", { class: "column" }, bar(overview, menuOpen), main),
     lostNote(),
   );
@@ -46,13 +58,23 @@ function navigation(overview, menuOpen) {
   return h(
     "nav",
     { class: "nav", id: "nav", "aria-label": t("shell.navigation") },
-    h("div", { class: "nav-brand" }, h("a", { href: link(HOME) }, h("img", { src: "/static/img/logo.svg", width: 30, height: 30, alt: "" }), "onpath")),
+    h(
+      "div",
+      { class: "nav-brand" },
+      h("a", { href: link(HOME) }, h("img", { src: "/static/img/logo.svg", width: 30, height: 30, alt: "" }), "onpath"),
+    ),
     GROUPS.map((group) =>
       h(
         "div",
         { class: "nav-group" },
         h("h2", {}, t(`shell.group_${group}`)),
-        h("ul", {}, PAGES.filter((page) => page.group === group).map((page) => h("li", {}, navLink(page, counts[page.id], menuOpen)))),
+        h(
+          "ul",
+          {},
+          PAGES.filter((page) => page.group === group).map((page) =>
+            h("li", {}, navLink(page, counts[page.id], menuOpen)),
+          ),
+        ),
       ),
     ),
     h("p", { class: "nav-foot" }, () => (session.value ? `onpath ${session.value.version}` : "")),
@@ -72,7 +94,14 @@ function navLink(page, counted, menuOpen) {
     },
     icon(page.icon),
     t(`shell.page_${page.id}`),
-    () => (counted?.value.n ? h("span", { class: ["nav-count", counted.value.level && `is-${counted.value.level}`] }, counted.value.n > 99 ? "99+" : counted.value.n) : null),
+    () =>
+      counted?.value.n
+        ? h(
+            "span",
+            { class: ["nav-count", counted.value.level && `is-${counted.value.level}`] },
+            counted.value.n > 99 ? "99+" : counted.value.n,
+          )
+        : null,
   );
 }
 
@@ -85,34 +114,87 @@ function bar(overview, menuOpen) {
   return h(
     "header",
     { class: "top" },
-    h("button", { class: "tool menu-button", type: "button", "aria-label": t("shell.menu"), "aria-controls": "nav", "aria-expanded": () => String(menuOpen.value), onClick: () => openMenu(menuOpen) }, icon("menu")),
-    h("div", { class: "top-state" }, h("span", { class: "top-gateway", title: t("shell.gateway") }, () => session.value?.gateway ?? ""), health(overview)),
+    h(
+      "button",
+      {
+        class: "tool menu-button",
+        type: "button",
+        "aria-label": t("shell.menu"),
+        "aria-controls": "nav",
+        "aria-expanded": () => String(menuOpen.value),
+        onClick: () => openMenu(menuOpen),
+      },
+      icon("menu"),
+    ),
+    h(
+      "div",
+      { class: "top-state" },
+      h("span", { class: "top-gateway", title: t("shell.gateway") }, () => session.value?.gateway ?? ""),
+      health(overview),
+    ),
     h(
       "div",
       { class: "top-tools" },
       h("span", { class: "top-clock live", title: t("shell.clock") }, () => timeOfDay(gatewayNow())),
       languageTool(),
-      h("button", { class: "tool", type: "button", "aria-label": () => t(theme.value === "dark" ? "shell.to_light" : "shell.to_dark"), title: () => t(theme.value === "dark" ? "shell.to_light" : "shell.to_dark"), onClick: toggleTheme }, () => icon(theme.value === "dark" ? "sun" : "moon")),
-      h("button", { class: "tool", type: "button", "aria-label": t("shell.sign_out"), title: t("shell.sign_out"), onClick: signOut }, icon("leave")),
+      h(
+        "button",
+        {
+          class: "tool",
+          type: "button",
+          "aria-label": () => t(theme.value === "dark" ? "shell.to_light" : "shell.to_dark"),
+          title: () => t(theme.value === "dark" ? "shell.to_light" : "shell.to_dark"),
+          onClick: toggleTheme,
+        },
+        () => icon(theme.value === "dark" ? "sun" : "moon"),
+      ),
+      h(
+        "button",
+        {
+          class: "tool",
+          type: "button",
+          "aria-label": t("shell.sign_out"),
+          title: t("shell.sign_out"),
+          onClick: signOut,
+        },
+        icon("leave"),
+      ),
     ),
   );
 }
 
 function openMenu(menuOpen) {
   menuOpen.value = !menuOpen.peek();
-  if (menuOpen.peek()) requestAnimationFrame(() => document.querySelector(".nav-link[aria-current], .nav-link")?.focus());
+  if (menuOpen.peek())
+    requestAnimationFrame(() => document.querySelector(".nav-link[aria-current], .nav-link")?.focus());
 }
 
 /** The other language is one press away. */
 export function languageTool() {
   const other = Object.keys(LANGUAGES).find((name) => name !== language.peek());
-  return h("button", { class: "tool tool-text", type: "button", lang: other, title: LANGUAGES[other], onClick: () => setLanguage(other) }, icon("language"), h("span", {}, LANGUAGES[other]));
+  return h(
+    "button",
+    {
+      class: "tool tool-text",
+      type: "button",
+      lang: other,
+      title: LANGUAGES[other],
+      onClick: () => setLanguage(other),
+    },
+    icon("language"),
+    h("span", {}, LANGUAGES[other]),
+  );
 }
 
 function health(overview) {
   return h("a", { class: "health live", href: link(HOME), "aria-live": "polite" }, () => {
     const at = overview.value?.health;
-    return at ? state({ ok: "ok", degraded: "warn", failing: "bad" }[at] ?? "idle", h("span", { class: "chip-text-long" }, t(`words.health_${at}`))) : null;
+    return at
+      ? state(
+          { ok: "ok", degraded: "warn", failing: "bad" }[at] ?? "idle",
+          h("span", { class: "chip-text-long" }, t(`words.health_${at}`)),
+        )
+      : null;
   });
 }
 
@@ -182,6 +264,18 @@ async function prepare(entry) {
   return page;
 }
 
-const missing = () => emptyState({ icon: "search", title: t("shell.missing"), text: t("shell.missing_text"), action: h("a", { class: "button", href: link(HOME) }, t("shell.page_overview")) });
+const missing = () =>
+  emptyState({
+    icon: "search",
+    title: t("shell.missing"),
+    text: t("shell.missing_text"),
+    action: h("a", { class: "button", href: link(HOME) }, t("shell.page_overview")),
+  });
 
-const failed = (again) => emptyState({ icon: "warning", title: t("shell.failed"), text: t("shell.failed_text"), action: button(t("shell.reload"), { onClick: again }) });
+const failed = (again) =>
+  emptyState({
+    icon: "warning",
+    title: t("shell.failed"),
+    text: t("shell.failed_text"),
+    action: button(t("shell.reload"), { onClick: again }),
+  });

@@ -71,93 +71,99 @@ async def test_a_running_daemon(onpath, tmp_path):
         await asyncio.to_thread(daemon.stop)
 
 
-def test_status_begins_with_the_health_and_what_to_look_at(site):
+def test_status_begins_with_the_health_and_what_to_look_at(onpath, site):
     deadline = time.monotonic() + 30
-    while "degraded" not in (said := site.onpath("status", "-c", site.config)).stdout:
-        assert time.monotonic() < deadline, said.stdout
+    while "degraded" not in (out := onpath("status", "-c", site.config)[1]):
+        assert time.monotonic() < deadline, out
         time.sleep(0.5)
-    lines = said.stdout.splitlines()
+    lines = out.splitlines()
     assert lines[0].startswith("g1  onpath ")
     assert lines[0].endswith("● degraded")
     assert lines[1].startswith("  uplink cloud is down since ")
     assert "onpath doctor" in lines[2]
-    assert "\x1b" not in said.stdout
-    titles = [line for line in lines if line in {"adapters", "pipelines", "uplinks"}]
-    assert titles == ["adapters", "pipelines", "uplinks"]
+    assert "\x1b" not in out
+    assert [line for line in lines if line in {"adapters", "pipelines", "uplinks"}] == [
+        "adapters",
+        "pipelines",
+        "uplinks",
+    ]
     assert any(line.split()[:2] == ["m1", "up"] for line in lines)
 
 
-def test_status_fits_into_eighty_columns(site):
-    said = site.onpath("status", "-c", site.config, timeout=30)
-    env = {**site.env, "COLUMNS": "80"}
-    narrow = subprocess.run(
-        [sys.executable, "-m", "gateway.cli.main", "status", "-c", str(site.config)],
-        capture_output=True, text=True, check=True, env=env,
-    )  # fmt: skip
-    assert max(map(len, narrow.stdout.splitlines())) <= 80
-    assert max(map(len, said.stdout.splitlines())) > 80
+def test_status_fits_into_eighty_columns(onpath, site, monkeypatch):
+    wide = onpath("status", "-c", site.config)[1]
+    monkeypatch.setenv("COLUMNS", "80")
+    narrow = onpath("status", "-c", site.config)[1]
+    assert max(map(len, narrow.splitlines())) <= 80 < max(map(len, wide.splitlines()))
 
 
-def test_points_are_found_by_words_and_globs(site):
-    found = json.loads(site.onpath("points", "M1", "volt", "--state", site.state, "--json").stdout)
+def points(onpath, site, *args):
+    return json.loads(onpath("points", *args, "--state", site.state, "--json")[1])
+
+
+def test_points_are_found_by_words_and_globs(onpath, site):
+    found = points(onpath, site, "M1", "volt")
     assert found["total"] > found["matched"] == len(found["rows"]) > 3
     assert all(row["name"].startswith("m1/") and "volt" in row["name"] for row in found["rows"])
-    lines = site.onpath("points", "*/power", "--state", site.state).stdout.splitlines()
+    assert {row["name"].partition("/")[0] for row in points(onpath, site, "--device", "m2")["rows"]} == {"m2"}
+    every = points(onpath, site, "--limit", "5000")
+    assert len(every["rows"]) == every["total"]
+
+
+def test_points_are_listed(onpath, site):
+    lines = onpath("points", "*/power", "--state", site.state)[1].splitlines()
     assert [line.split()[0] for line in lines] == ["point", "m1/power", "m2/power"]
     assert lines[1].split()[2:4] == ["W", "good"]
-    cut = site.onpath("points", "--limit", "3", "--sort", "value", "-r", "--state", site.state)
-    assert len(cut.stdout.splitlines()) == 4
-    assert cut.stderr.endswith(" points; --limit shows more\n")
-    assert site.onpath("points", "no such", "--state", site.state).stdout == "no point fits\n"
-    of = json.loads(site.onpath("points", "--device", "m2", "--limit", "5000", "--state", site.state, "--json").stdout)
-    assert {row["name"].partition("/")[0] for row in of["rows"]} == {"m2"}
+    _, out, err = onpath("points", "--limit", "3", "--sort", "value", "-r", "--state", site.state)
+    assert len(out.splitlines()) == 4
+    assert err.endswith(" points; --limit shows more\n")
+    assert onpath("points", "no such", "--state", site.state)[1] == "no point fits\n"
 
 
-def test_points_are_watched(site):
-    said = site.onpath("points", "m1/*", "-w", "--for", "4s", "--json", "--state", site.state)
-    rows = [json.loads(line) for line in said.stdout.splitlines()]
-    assert said.returncode == 0
+def test_points_are_watched(onpath, site):
+    code, out, _ = onpath("points", "m1/*", "-w", "--for", "4s", "--json", "--state", site.state)
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
     assert len({row["time_ms"] for row in rows if row["name"] == "m1/voltage_l1"}) > 1
-    said = site.onpath("points", "m1/voltage_l1", "-w", "--for", "3s", "--state", site.state)
-    assert said.stdout.splitlines()[0].split()[1] == "m1/voltage_l1"
+    out = onpath("points", "m1/voltage_l1", "-w", "--for", "2s", "--state", site.state)[1]
+    assert out.splitlines()[0].split()[1] == "m1/voltage_l1"
 
 
-def test_events_are_shown_and_followed(site):
-    rows = [
-        json.loads(line)
-        for line in site.onpath("events", "-n", "5", "--json", "--state", site.state).stdout.splitlines()
-    ]
+def test_events_are_shown(onpath, site):
+    out = onpath("events", "-n", "5", "--json", "--state", site.state)[1]
+    rows = [json.loads(line) for line in out.splitlines()]
     assert 0 < len(rows) <= 5
     assert [row["number"] for row in rows] == sorted(row["number"] for row in rows)
     assert rows[0].keys() == {"number", "time_ms", "level", "source", "text"}
+    assert rows[-1]["text"] in onpath("events", "-n", "5", "--state", site.state)[1]
+
+
+def test_events_are_followed_until_ctrl_c(onpath, site):
     command = [sys.executable, "-m", "gateway.cli.main", "events", "-f", "-n", "1", "--state", str(site.state)]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=site.env
-    ) as following:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=site.env) as following:
         assert following.stdout.readline()
-        assert site.onpath("reload", "--state", site.state).returncode == 0
+        assert onpath("reload", "--state", site.state)[0] == 0
         while "reloaded: " not in following.stdout.readline():
             assert following.poll() is None
         following.send_signal(signal.SIGINT)
         assert (following.wait(10), following.stderr.read()) == (0, "")
 
 
-def test_a_step_is_tapped_and_saved(site):
-    said = site.onpath("tap", "m1/*", "--after", "live/limits", "--for", "3s", "--json", "--state", site.state)
-    rows = [json.loads(line) for line in said.stdout.splitlines()]
-    assert said.returncode == 0
-    assert {row["point"].partition("/")[0] for row in rows} == {"m1"}
-    means = site.onpath("tap", "--after", "window", "--for", "4s", "--state", site.state).stdout
-    assert "m1/power#mean" in means
+def test_a_step_is_tapped_and_saved(onpath, site):
+    code, out, _ = onpath("tap", "m1/*", "--after", "live/limits", "--for", "2s", "--json", "--state", site.state)
+    assert code == 0
+    assert {json.loads(line)["point"].partition("/")[0] for line in out.splitlines()} == {"m1"}
+    assert "m1/power#mean" in onpath("tap", "--after", "window", "--for", "4s", "--state", site.state)[1]
     path = site.folder / "after.frames"
-    assert site.onpath("tap", "--after", "live/0", "--save", path, "--for", "3s", "--state", site.state).returncode == 0
-    assert '"point":"m1/voltage_l1"' in site.onpath("decode", path).stdout.replace(" ", "")
-    wrong = site.onpath("tap", "--after", "live/window", "--state", site.state)
-    assert (wrong.returncode, wrong.stderr) == (
-        1, "onpath: no step is 'live/window': name one of live/0 (limits), live/1 (deadband)\n"
+    code, _, err = onpath("tap", "--after", "live/0", "--save", path, "--for", "2s", "--state", site.state)
+    assert (code, "0 missed" in err) == (0, True)
+    assert '"point":"m1/voltage_l1"' in onpath("decode", path)[1].replace(" ", "")
+    assert onpath("tap", "--after", "live/window", "--state", site.state) == (
+        1, "", "onpath: no step is 'live/window': name one of live/0 (limits), live/1 (deadband)\n"
     )  # fmt: skip
 
 
-def test_the_time_that_steps_take_is_counted(site):
-    status = json.loads(site.onpath("status", "--state", site.state, "--json").stdout)
+def test_the_time_that_steps_take_is_counted(onpath, site):
+    status = json.loads(onpath("status", "--state", site.state, "--json")[1])
     assert all(0 < step["cpu_s"] < 60 for step in status["pipelines"]["live"]["steps"])

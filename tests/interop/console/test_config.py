@@ -124,7 +124,7 @@ def apply(page, comment=""):
     dialog.wait_for(state="detached")
 
 
-def test_an_error_is_marked_mended_applied_and_rolled_back(editor, stand):
+def test_an_error_is_marked_where_it_is_and_goes_when_it_is_mended(editor):
     page = editor()
     write(page, PIPELINES.replace("absolute: 1", "absolut: 1"))
     page.locator(".cm-lintRange-error").wait_for()
@@ -142,7 +142,7 @@ def test_an_error_is_marked_mended_applied_and_rolled_back(editor, stand):
     dialog.get_by_text("It cannot be applied: 1 error").wait_for()
     assert dialog.get_by_role("button", name="Apply", exact=True).is_disabled()
     page.keyboard.press("Escape")
-    assert steps_of(page)[0][1].startswith("absolute=1.0")
+    assert steps_of(page)[0][1].startswith("absolute: 1,")
 
     problem.click()  # leads to the place, so that what is typed mends it
     page.keyboard.press("Control+ArrowRight")
@@ -150,6 +150,11 @@ def test_an_error_is_marked_mended_applied_and_rolled_back(editor, stand):
     page.keyboard.press("Escape")
     until(page, "document.querySelector('.editor-state .is-ok')")
     assert page.locator(".cm-lintRange-error").count() == 0
+
+
+def test_a_change_is_seen_applied_and_rolled_back(editor, stand):
+    page = editor()
+    dialog = page.locator("dialog[open]")
     behind(page, "deadband")
     page.keyboard.press("Enter")
     page.keyboard.type("round: {step: 0.5")
@@ -158,7 +163,9 @@ def test_an_error_is_marked_mended_applied_and_rolled_back(editor, stand):
 
     page.get_by_role("button", name="Review and apply").click()
     dialog.locator(".is-come").first.wait_for()
-    assert [line.strip() for line in dialog.locator(".is-come .diff-text").all_inner_texts()] == ["- round: {step: 0.5}"]
+    assert [line.strip() for line in dialog.locator(".is-come .diff-text").all_inner_texts()] == [
+        "- round: {step: 0.5}"
+    ]
     assert dialog.locator(".is-gone").count() == 0
     assert dialog.locator(".changes li").all_inner_texts() == ["changed\npipelines\nlive"]
     assert page.evaluate(CONTRAST) == []
@@ -250,7 +257,7 @@ def test_a_change_by_somebody_else_is_a_conflict_and_nothing_is_lost(editor, sta
         dialog.get_by_role("button", name="Load what is there now").click()
         dialog.wait_for(state="detached")
         apply(page)
-        assert steps_of(page)[0][1].startswith("absolute=7.0")
+        assert steps_of(page)[0][1].startswith("absolute: 7,")
         assert site.read_text().startswith("# somebody else was here")
     finally:
         site.write_text(before)
@@ -267,11 +274,11 @@ def test_a_change_is_undone_unless_it_is_kept(editor, stand):
     dialog.get_by_role("button", name="Apply", exact=True).click()
     dialog.wait_for(state="detached")
     page.get_by_text("This change is undone in").wait_for()
-    assert steps_of(page)[0][1].startswith("absolute=3.0")
+    assert steps_of(page)[0][1].startswith("absolute: 3,")
     shoot(page, "config-unconfirmed")
     page.get_by_role("button", name="Take it back").click()
     page.get_by_text("This change is undone in").wait_for(state="detached")
-    assert steps_of(page)[0][1].startswith("absolute=1.0")
+    assert steps_of(page)[0][1].startswith("absolute: 1,")
     assert (stand["config"] / "20-pipelines.yaml").read_text() == PIPELINES
     until(page, "!document.querySelector('.config .file-dot')")
 
@@ -341,7 +348,7 @@ def test_it_can_be_edited_on_a_phone(editor):
     page.keyboard.type("rou")
     assert "round" in offered(page)
     box = page.locator(".cm-tooltip-autocomplete").bounding_box()
-    assert 0 <= box["x"]
+    assert box["x"] >= 0
     assert box["x"] + box["width"] <= PHONE["width"]
     page.keyboard.press("Enter")
     page.keyboard.type("step: 2")
@@ -379,7 +386,9 @@ def test_a_folder_that_cannot_be_written_says_why_and_what_to_do(browser, tmp_pa
     """As ProtectSystem=strict has it: the gateway's own mount of the folder is read-only."""
     if subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
         pytest.skip("this machine does not let us mount")
-    script = f'mount --bind "{tmp_path}/conf" "{tmp_path}/conf" && mount -o remount,ro,bind "{tmp_path}/conf" && exec "$@"'
+    script = (
+        f'mount --bind "{tmp_path}/conf" "{tmp_path}/conf" && mount -o remount,ro,bind "{tmp_path}/conf" && exec "$@"'
+    )
     with gateway(tmp_path, command=["unshare", "--mount", "sh", "-c", script, "sh"]) as facts:
         watched.url = facts["url"]
         context = browser.new_context(base_url=facts["url"], locale="en-GB")
@@ -394,3 +403,22 @@ def test_a_folder_that_cannot_be_written_says_why_and_what_to_do(browser, tmp_pa
         assert "onpath config apply" in said
         shoot(page, "config-read-only")
         context.close()
+
+
+def test_without_the_editor_a_plain_field_does_it(signed_in, stand, watched):
+    """As in an installation that was built without npm."""
+    watched.expect("vendor", "the editor is not part of this installation")
+    (stand["config"] / "20-pipelines.yaml").write_text(PIPELINES)
+    page = signed_in()
+    page.route("**/static/vendor/**", lambda route: route.fulfill(status=404, body="{}"))
+    go(page, "config")
+    page.locator(".file", has_text="20-pipelines.yaml").click()
+    field = page.locator("textarea.plain-editor")
+    until(page, "document.querySelector('textarea.plain-editor')?.value.includes('deadband')")
+    field.fill(PIPELINES.replace("absolute: 1", "absolut: 1"))
+    page.locator(".problem").click()
+    assert field.evaluate("(it) => it.value.slice(it.selectionStart).startsWith('absolut: 1')")
+    field.fill(PIPELINES.replace("absolute: 1", "absolute: 4"))
+    until(page, "document.querySelector('.editor-state .is-ok')")
+    apply(page, "By hand")
+    assert steps_of(page)[0][1].startswith("absolute: 4,")

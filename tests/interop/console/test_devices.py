@@ -38,9 +38,10 @@ def test_a_device_shows_its_request_plan_and_its_values(signed_in):
     page.locator(".plan-request").first.wait_for()
     assert page.locator(".plan-head").first.inner_text().startswith("input:0")
     pieces = page.locator(".plan-piece")
-    assert pieces.first.get_attribute("title") == "0–1: m01/voltage_l1"
+    assert pieces.first.get_attribute("title") == "0\u20131: m01/voltage_l1"
     assert page.locator(".plan-piece.is-along").count() > 0, "gaps are not shown"
-    value = "[...document.querySelectorAll('tr')].find((row) => row.textContent.startsWith('m01/power_l1'))?.cells[1].textContent"
+    row = "[...document.querySelectorAll('tr')].find((row) => row.textContent.startsWith('m01/power_l1'))"
+    value = f"{row}?.cells[1].textContent"
     until(page, f"/\\d/.test({value})")
     before = page.evaluate(value)
     until(page, f"{value} !== {before!r}")
@@ -52,7 +53,7 @@ def test_one_that_is_silent_says_so_and_why(signed_in):
     page = signed_in("devices/meters/m77")
     page.get_by_text("Nothing valid was heard").wait_for(timeout=STALE_S * 1000)
     heard = "[...document.querySelectorAll('.figure')].find((one) => one.textContent.startsWith('Last heard'))"
-    assert page.evaluate(f"{heard}.querySelector('dd').textContent") == "–"
+    assert page.evaluate(f"{heard}.querySelector('dd').textContent") == "\u2013"
     shoot(page, "device-silent")
 
 

@@ -1,10 +1,13 @@
 """Findings of discovery in the browser: what was found is seen, accepted, and joins."""
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.support.browser import PHONE, go, shoot, sign_in, standing, until
+from tests.support.browser import PHONE, ROOT, go, shoot, sign_in, standing, until
 
 CONTRAST = (Path(__file__).parent / "contrast.js").read_text()
 
@@ -36,7 +39,7 @@ def test_what_was_found_fits_a_phone(signed_in, theme):
     shoot(page, f"finding-phone-{theme}")
 
 
-def test_one_is_looked_at_accepted_and_joins(signed_in):
+def test_one_is_looked_at_accepted_and_joins(signed_in, stand):
     page = signed_in("findings")
     row = page.locator("tbody tr", has_text="x9")
     row.wait_for()
@@ -56,6 +59,14 @@ def test_one_is_looked_at_accepted_and_joins(signed_in):
     page.get_by_text("Nothing new").wait_for()
     page.get_by_role("tab", name="Joined").click()
     page.locator("tbody tr", has_text="joined").wait_for()
+    message = [("found/x9", {"ts": time.time_ns() // 1_000_000, "power": 37})]
+    tell = (
+        "import asyncio, sys; from tests.support.publish import publish; "
+        "asyncio.run(publish(int(sys.argv[1]), eval(sys.argv[2])))"
+    )  # in a process of its own: the browser's driver holds this one's event loop
+    subprocess.run([sys.executable, "-c", tell, stand["variables"]["STAND_MQTT"], repr(message)], check=True, cwd=ROOT)
+    go(page, "devices/plugs/x9")
+    page.locator("tr", has_text="x9/power").get_by_text("37").wait_for()
     go(page, "config/effective")
     page.get_by_placeholder("Search paths and values").fill("found/")
     until(page, "document.querySelector('.effective tbody')?.textContent.includes('discovery')")

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import time
 
 import pytest
@@ -98,6 +99,13 @@ def test_the_life_of_a_gateway(box, built, tmp_path):
     box.run("dpkg", "--purge", "onpath")
     assert box.files() - untouched == set()
     assert box.sh("getent passwd onpath", check=False) == ""
+
+
+@pytest.mark.skipif(shutil.which("lintian") is None, reason="lintian is not installed")
+def test_the_package_is_a_proper_one(built):
+    command = ["lintian", "--allow-root", built["first"].deb]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert [line for line in done.stdout.splitlines() if line[:2] in {"E:", "W:"}] == []
 
 
 def installs_without_a_network(box, release):
@@ -278,7 +286,7 @@ def test_the_installer_without_a_package(box, built):
     box.run("onpath-install", "--rollback")
     assert running(box) == "7.1.0"
     assert box.run(at["next"], "--nonsense", check=False).returncode == 2
-    assert box.run("setpriv", "--reuid=1", "--clear-groups", at["next"], check=False).returncode == 77
+    assert box.run("setpriv", "--reuid=1", "--clear-groups", "onpath-install", check=False).returncode == 77
 
     box.run("onpath-install", "--uninstall")
     assert box.sh("ls -A /etc/onpath") == "onpath.yaml"

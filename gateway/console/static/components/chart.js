@@ -9,14 +9,28 @@ import { theme, token } from "../lib/theme.js";
 let library;
 
 /** uPlot, or null without it. */
-const load = () => (library ??= Promise.all([import("uplot"), loadStyle("/static/vendor/uplot/dist/uPlot.min.css")]).then(([found]) => found.default, () => null));
+const load = () =>
+  (library ??= Promise.all([import("uplot"), loadStyle("/static/vendor/uplot/dist/uPlot.min.css")]).then(
+    ([found]) => found.default,
+    () => null,
+  ));
 
 /**
  * A chart over time. `series`: [{label, color: "chart-1", format(value) -> text, fill, dash, band: [upper, lower]}];
  * `data()` gives [times in s, values, values ...] (null for a gap) and is run again when its signals change. `height` in px,
  * `label` for those who cannot see it, `zero` begins the axis at 0, `format` writes the axis.
  */
-export function chart({ label, series, data, height = 180, zero = false, format = String, legend = true, stepped = false, range }) {
+export function chart({
+  label,
+  series,
+  data,
+  height = 180,
+  zero = false,
+  format = String,
+  legend = true,
+  stepped = false,
+  range,
+}) {
   const box = h("div", { class: "chart live", role: "img", "aria-label": label });
   box.style.minBlockSize = `${height}px`; // a legend may take a second line on a phone
   let plot = null;
@@ -29,9 +43,15 @@ export function chart({ label, series, data, height = 180, zero = false, format 
   const draw = (UPlot) => {
     plot?.destroy();
     box.replaceChildren();
-    plot = new UPlot(options({ UPlot, series, height, zero, format, legend, stepped, range, width: box.clientWidth || 300 }), columns(data(), series), box);
+    plot = new UPlot(
+      options({ UPlot, series, height, zero, format, legend, stepped, range, width: box.clientWidth || 300 }),
+      columns(data(), series),
+      box,
+    );
   };
-  const watching = new ResizeObserver(() => plot && box.clientWidth && plot.setSize({ width: box.clientWidth, height: plotHeight(height, legend) }));
+  const watching = new ResizeObserver(
+    () => plot && box.clientWidth && plot.setSize({ width: box.clientWidth, height: plotHeight(height, legend) }),
+  );
   load().then((UPlot) => {
     if (ended) return;
     if (!UPlot) return box.replaceChildren(h("p", { class: "muted small" }, t("shell.no_charts")));
@@ -67,7 +87,12 @@ function options({ UPlot, series, height, zero, format, legend, stepped, range, 
     scales: { x: range ? { range: () => range() } : {}, y: { range: (_, low, high) => span(low, high, zero) } },
     axes: [
       { ...axis, size: 26, space: 70, values: timeLabels },
-      { ...axis, size: (_, labels) => Math.max(36, ...(labels ?? []).map((one) => one.length * 6.6 + 12)), space: 32, values: (_, ticks) => ticks.map((one) => format(one)) },
+      {
+        ...axis,
+        size: (_, labels) => Math.max(36, ...(labels ?? []).map((one) => one.length * 6.6 + 12)),
+        space: 32,
+        values: (_, ticks) => ticks.map((one) => format(one)),
+      },
     ],
     series: [
       { value: (_, seconds) => (seconds === null ? "" : clockText(seconds, true)), label: t("shell.time") },
@@ -83,7 +108,11 @@ function options({ UPlot, series, height, zero, format, legend, stepped, range, 
         value: (_, value) => (value === null || value === undefined ? "–" : (one.format ?? format)(value)),
       })),
     ],
-    bands: series.flatMap((one, index) => (one.band ? [{ series: [index + 1, index + 2], fill: `color-mix(in srgb, ${token(one.color)} 16%, transparent)` }] : [])),
+    bands: series.flatMap((one, index) =>
+      one.band
+        ? [{ series: [index + 1, index + 2], fill: `color-mix(in srgb, ${token(one.color)} 16%, transparent)` }]
+        : [],
+    ),
   };
 }
 
@@ -104,7 +133,8 @@ function clockText(seconds, full) {
 function timeLabels(_, ticks, _axis, _space, step) {
   return ticks.map((seconds) => {
     const at = new Date(seconds * 1000);
-    if (step >= 86400 || (at.getHours() === 0 && at.getMinutes() === 0 && step >= 3600)) return `${at.getMonth() + 1}-${two(at.getDate())}`;
+    if (step >= 86400 || (at.getHours() === 0 && at.getMinutes() === 0 && step >= 3600))
+      return `${at.getMonth() + 1}-${two(at.getDate())}`;
     return clockText(seconds, step < 60);
   });
 }

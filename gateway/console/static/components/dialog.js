@@ -30,12 +30,34 @@ function open({ class: name, title, content, actions, onClose }) {
     scope.end();
     onClose?.();
   };
-  const element = h("dialog", { class: name, "aria-label": title, onCancel: close, onClose: close, onMousedown: (event) => event.target === element && close() },
-    h("div", { class: "dialog-box" },
-      h("header", { class: "dialog-head" }, h("h2", { tabindex: "-1", autofocus: true }, title), iconButton("close", t("shell.close"), { onClick: close })),
+  const element = h(
+    "dialog",
+    {
+      class: name,
+      "aria-label": title,
+      onCancel: close,
+      onClose: close,
+      onMousedown: (event) => event.target === element && close(),
+    },
+    h(
+      "div",
+      { class: "dialog-box" },
+      h(
+        "header",
+        { class: "dialog-head" },
+        h("h2", { tabindex: "-1", autofocus: true }, title),
+        iconButton("close", t("shell.close"), { onClick: close }),
+      ),
       h("div", { class: "dialog-body" }, scope.run(content)),
-      actions ? h("footer", { class: "dialog-foot" }, scope.run(() => actions(close))) : null,
-    ));
+      actions
+        ? h(
+            "footer",
+            { class: "dialog-foot" },
+            scope.run(() => actions(close)),
+          )
+        : null,
+    ),
+  );
   onEnd(close);
   document.body.append(element);
   element.showModal();
@@ -48,7 +70,16 @@ export function confirm({ title, text, yes, kind = "primary" }) {
     dialog({
       title,
       content: () => h("div", {}, text),
-      actions: (close) => [button(t("shell.cancel"), { onClick: close }), button(yes, { kind, onClick: () => { resolve(true); close(); } })],
+      actions: (close) => [
+        button(t("shell.cancel"), { onClick: close }),
+        button(yes, {
+          kind,
+          onClick: () => {
+            resolve(true);
+            close();
+          },
+        }),
+      ],
       onClose: () => resolve(false),
     });
   });
@@ -58,8 +89,15 @@ let shelf = null;
 
 /** A short word at the edge. kind: "ok", "bad" or "info"; errors stay longer. */
 export function toast(text, kind = "ok") {
-  if (!shelf?.isConnected) document.body.append((shelf = h("div", { class: "toasts", role: "status", "aria-live": "polite" })));
-  const one = h("div", { class: ["toast", `is-${kind}`] }, icon({ ok: "circle", bad: "cross", info: "about" }[kind], { size: 18 }), h("span", {}, text), iconButton("close", t("shell.close"), { onClick: () => one.remove() }));
+  if (!shelf?.isConnected)
+    document.body.append((shelf = h("div", { class: "toasts", role: "status", "aria-live": "polite" })));
+  const one = h(
+    "div",
+    { class: ["toast", `is-${kind}`] },
+    icon({ ok: "circle", bad: "cross", info: "about" }[kind], { size: 18 }),
+    h("span", {}, text),
+    iconButton("close", t("shell.close"), { onClick: () => one.remove() }),
+  );
   (document.querySelector("dialog[open]:last-of-type") ?? document.body).append(shelf);
   shelf.append(one);
   setTimeout(() => one.remove(), kind === "bad" ? 12000 : 5000);

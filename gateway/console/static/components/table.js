@@ -13,26 +13,56 @@ import { icon } from "./icon.js";
 export function table({ label, columns, rows, key, open, sort, empty, class: name = "" }) {
   const none = computed(() => rows()?.length === 0);
   const body = h("tbody", {});
-  list(body, () => rows() ?? [], key, (row) => tableRow(columns, row, open));
+  list(
+    body,
+    () => rows() ?? [],
+    key,
+    (row) => tableRow(columns, row, open),
+  );
   const grid = h(
     "div",
     { class: () => ["table-wrap", none.value && empty && "hidden"] },
-    h("table", { class: ["table", open && "is-open", name], "aria-label": label }, h("thead", {}, h("tr", {}, columns.map((column) => head(column, sort)))), body),
+    h(
+      "table",
+      { class: ["table", open && "is-open", name], "aria-label": label },
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          columns.map((column) => head(column, sort)),
+        ),
+      ),
+      body,
+    ),
   );
   return empty ? [grid, () => (none.value ? empty() : null)] : grid;
 }
 
 function head(column, sort) {
-  if (!column.sortable || !sort) return h("th", { scope: "col", class: [column.num && "num", column.class] }, column.label);
+  if (!column.sortable || !sort)
+    return h("th", { scope: "col", class: [column.num && "num", column.class] }, column.label);
   const on = () => sort.value.id === column.id;
   return h(
     "th",
-    { scope: "col", class: [column.num && "num", column.class], "aria-sort": () => (on() ? (sort.value.descending ? "descending" : "ascending") : "none") },
+    {
+      scope: "col",
+      class: [column.num && "num", column.class],
+      "aria-sort": () => (on() ? (sort.value.descending ? "descending" : "ascending") : "none"),
+    },
     h(
       "button",
-      { type: "button", class: "sort", onClick: () => (sort.value = { id: column.id, descending: sort.peek().id === column.id ? !sort.peek().descending : false }) },
+      {
+        type: "button",
+        class: "sort",
+        onClick: () =>
+          (sort.value = { id: column.id, descending: sort.peek().id === column.id ? !sort.peek().descending : false }),
+      },
       column.label,
-      h("span", { class: () => ["sort-mark", !on() && "is-off"] }, () => icon(on() && sort.value.descending ? "down" : "up", { size: 12 })),
+      h("span", { class: () => ["sort-mark", !on() && "is-off"] }, () =>
+        icon(on() && sort.value.descending ? "down" : "up", { size: 12 }),
+      ),
     ),
   );
 }
@@ -43,7 +73,9 @@ function tableRow(columns, row, open) {
   return h(
     "tr",
     { onClick: (event) => open && !event.target.closest(INTERACTIVE) && !String(getSelection()) && open(row.peek()) },
-    columns.map((column) => h("td", { class: [column.num && "num", column.class], "data-label": column.label || null }, column.cell(row))),
+    columns.map((column) =>
+      h("td", { class: [column.num && "num", column.class], "data-label": column.label || null }, column.cell(row)),
+    ),
   );
 }
 

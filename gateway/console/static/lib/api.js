@@ -15,7 +15,9 @@ export class ApiError extends Error {
 
 /** The address of an API path with a query; empty values are left out. */
 export function address(path, query = {}) {
-  const given = Object.entries(query).filter(([, value]) => value !== "" && value !== null && value !== undefined && value !== false);
+  const given = Object.entries(query).filter(
+    ([, value]) => value !== "" && value !== null && value !== undefined && value !== false,
+  );
   const text = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
   return `/api/${path}${text ? `?${text}` : ""}`;
 }
@@ -31,7 +33,13 @@ async function ask(method, url, body, abort) {
   if (body !== undefined) Object.assign(headers, { "content-type": "application/json", "x-onpath": "1" });
   let answer;
   try {
-    answer = await fetch(url, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal: abort, credentials: "same-origin" });
+    answer = await fetch(url, {
+      method,
+      headers,
+      body: body === undefined ? undefined : JSON.stringify(body),
+      signal: abort,
+      credentials: "same-origin",
+    });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError(0, "");

@@ -38,7 +38,8 @@ function set(element, name, value) {
   if (AS_PROPERTY.has(name) && name in element) {
     if (element[name] !== value) element[name] = value ?? "";
   } else if (value === null || value === undefined || value === false) element.removeAttribute(name);
-  else if (element.getAttribute(name) !== String(value === true ? "" : value)) element.setAttribute(name, value === true ? "" : value);
+  else if (element.getAttribute(name) !== String(value === true ? "" : value))
+    element.setAttribute(name, value === true ? "" : value);
 }
 
 function append(parent, children) {

@@ -13,11 +13,14 @@ function format(options) {
 }
 
 /** A count: 12,345. */
-export const count = (value) => (value === null || value === undefined ? NOTHING : format({ maximumFractionDigits: 0 }).format(value));
+export const count = (value) =>
+  value === null || value === undefined ? NOTHING : format({ maximumFractionDigits: 0 }).format(value);
 
 /** A number with a fixed count of decimals, so that it does not jump. */
 export const fixed = (value, decimals = 1) =>
-  value === null || value === undefined ? NOTHING : format({ minimumFractionDigits: decimals, maximumFractionDigits: decimals }).format(value);
+  value === null || value === undefined
+    ? NOTHING
+    : format({ minimumFractionDigits: decimals, maximumFractionDigits: decimals }).format(value);
 
 /** A measured value: up to seven digits that count, no exponent where it can be helped. */
 export function measured(value) {
@@ -30,15 +33,35 @@ export function measured(value) {
 }
 
 const UNITS = {
-  Cel: "°C", "[degF]": "°F", deg: "°", "kW.h": "kWh", "W.h": "Wh", "MW.h": "MWh", "V.A": "VA", "kV.A": "kVA", "V.A.h": "VAh", "kV.A.h": "kVAh",
-  "A.h": "Ah", "kvar.h": "kvarh", "var.h": "varh", "[ppm]": "ppm", Ohm: "Ω", "m3": "m³", "m3/h": "m³/h", "W/m2": "W/m²", "1": "", um: "µm", us: "µs",
+  Cel: "°C",
+  "[degF]": "°F",
+  deg: "°",
+  "kW.h": "kWh",
+  "W.h": "Wh",
+  "MW.h": "MWh",
+  "V.A": "VA",
+  "kV.A": "kVA",
+  "V.A.h": "VAh",
+  "kV.A.h": "kVAh",
+  "A.h": "Ah",
+  "kvar.h": "kvarh",
+  "var.h": "varh",
+  "[ppm]": "ppm",
+  Ohm: "Ω",
+  m3: "m³",
+  "m3/h": "m³/h",
+  "W/m2": "W/m²",
+  1: "",
+  um: "µm",
+  us: "µs",
 };
 
 /** A unit as people write it: UCUM's `Cel` is °C. */
 export const unit = (ucum) => (ucum ? (UNITS[ucum] ?? ucum) : "");
 
 /** A value with its unit. */
-export const quantity = (value, ucum) => measured(value) + (ucum && value !== null && value !== undefined ? THIN + unit(ucum) : "");
+export const quantity = (value, ucum) =>
+  measured(value) + (ucum && value !== null && value !== undefined ? THIN + unit(ucum) : "");
 
 function scaled(value, units, step) {
   let size = Math.abs(value);
@@ -47,12 +70,14 @@ function scaled(value, units, step) {
     size /= step;
     index += 1;
   }
-  const decimals = index === 0 ? (step === 1000 && size < 100 && !Number.isInteger(size) ? 1 : 0) : size < 10 ? 2 : size < 100 ? 1 : 0;
+  const decimals =
+    index === 0 ? (step === 1000 && size < 100 && !Number.isInteger(size) ? 1 : 0) : size < 10 ? 2 : size < 100 ? 1 : 0;
   return fixed(value < 0 ? -size : size, decimals) + THIN + units[index];
 }
 
 /** Bytes in powers of 1000: 12.3 kB. */
-export const bytes = (value) => (value === null || value === undefined ? NOTHING : scaled(value, ["B", "kB", "MB", "GB", "TB"], 1000));
+export const bytes = (value) =>
+  value === null || value === undefined ? NOTHING : scaled(value, ["B", "kB", "MB", "GB", "TB"], 1000);
 
 /** Bytes a second. */
 export const byteRate = (value) => (value === null || value === undefined ? NOTHING : `${bytes(value)}/s`);
@@ -64,7 +89,8 @@ export function rate(value) {
 }
 
 /** A share: 12.3 %. */
-export const percent = (value, decimals = 1) => (value === null || value === undefined ? NOTHING : fixed(value, decimals) + THIN + "%");
+export const percent = (value, decimals = 1) =>
+  value === null || value === undefined ? NOTHING : fixed(value, decimals) + THIN + "%";
 
 /** How long: 450 ms, 12 s, 3 min 20 s, 5 h 12 min, 3 d 4 h. */
 export function duration(seconds) {
@@ -76,11 +102,17 @@ export function duration(seconds) {
 }
 
 /** How old: as `duration`, but in whole seconds, so that it is calm. */
-export const age = (seconds) => (seconds === null || seconds === undefined ? NOTHING : long(Math.max(0, Math.floor(seconds))));
+export const age = (seconds) =>
+  seconds === null || seconds === undefined ? NOTHING : long(Math.max(0, Math.floor(seconds)));
 
 function long(value) {
   const whole = Math.floor(value);
-  const [d, hours, minutes, secs] = [Math.floor(whole / 86400), Math.floor(whole / 3600) % 24, Math.floor(whole / 60) % 60, whole % 60];
+  const [d, hours, minutes, secs] = [
+    Math.floor(whole / 86400),
+    Math.floor(whole / 3600) % 24,
+    Math.floor(whole / 60) % 60,
+    whole % 60,
+  ];
   const pair = (first, a, second, b) => `${first}${THIN}${a}` + (second ? ` ${second}${THIN}${b}` : "");
   if (d) return pair(d, t("shell.unit_day"), hours, "h");
   if (hours) return pair(hours, "h", minutes, "min");
@@ -92,7 +124,13 @@ function long(value) {
 export const timeOfDay = (ms, { millis = false } = {}) =>
   ms === null || ms === undefined
     ? NOTHING
-    : new Date(ms).toLocaleTimeString(locale(), { hour12: false, hour: "2-digit", minute: "2-digit", second: "2-digit", ...(millis && { fractionalSecondDigits: 3 }) });
+    : new Date(ms).toLocaleTimeString(locale(), {
+        hour12: false,
+        hour: "2-digit",
+        minute: "2-digit",
+        second: "2-digit",
+        ...(millis && { fractionalSecondDigits: 3 }),
+      });
 
 /** Date and time: 2025-03-01 14:03:22, in this browser's zone. */
 export function dateTime(ms, options) {
@@ -103,6 +141,7 @@ export function dateTime(ms, options) {
 }
 
 /** A word that the gateway uses (a state, a reason, a flag) in the reader's language, or as it is. */
-export const word = (kind, value) => (known(`words.${kind}_${value}`) ? t(`words.${kind}_${value}`) : String(value ?? ""));
+export const word = (kind, value) =>
+  known(`words.${kind}_${value}`) ? t(`words.${kind}_${value}`) : String(value ?? "");
 
 export { NOTHING };

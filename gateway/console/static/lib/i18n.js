@@ -58,7 +58,9 @@ export function t(name, values = {}) {
     return name;
   }
   if (typeof text === "object") text = text[new Intl.PluralRules(locale()).select(values.n)] ?? text.other;
-  return text.replace(/\{(\w+)\}/g, (_, part) => (part === "n" && typeof values.n === "number" ? values.n.toLocaleString(locale()) : (values[part] ?? "")));
+  return text.replace(/\{(\w+)\}/g, (_, part) =>
+    part === "n" && typeof values.n === "number" ? values.n.toLocaleString(locale()) : (values[part] ?? ""),
+  );
 }
 
 /** The text if there is one, else `otherwise`. */

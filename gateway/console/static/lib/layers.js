@@ -33,7 +33,8 @@ function layers(nodes, edges) {
   for (let round = 0; round < nodes.length; round += 1) {
     let moved = false;
     for (const { from, to } of edges) {
-      if (!layer.has(from) || !layer.has(to) || layer.get(to) > layer.get(from) || layer.get(from) >= nodes.length) continue;
+      if (!layer.has(from) || !layer.has(to) || layer.get(to) > layer.get(from) || layer.get(from) >= nodes.length)
+        continue;
       layer.set(to, layer.get(from) + 1);
       moved = true;
     }
@@ -49,14 +50,23 @@ function sweep(ordered, parts, here, there) {
   const place = new Map();
   ordered.forEach((column, index) => {
     if (index) {
-      const weight = new Map(column.map((id, at) => [id, mean(parts.filter((part) => part[here] === id && place.has(part[there])).map((part) => place.get(part[there])), at / column.length)]));
+      const weight = new Map(
+        column.map((id, at) => [
+          id,
+          mean(
+            parts.filter((part) => part[here] === id && place.has(part[there])).map((part) => place.get(part[there])),
+            at / column.length,
+          ),
+        ]),
+      );
       column.sort((one, other) => weight.get(one) - weight.get(other));
     }
     column.forEach((id, at) => place.set(id, (at + 0.5) / column.length));
   });
 }
 
-const mean = (numbers, otherwise) => (numbers.length ? numbers.reduce((sum, one) => sum + one, 0) / numbers.length : otherwise);
+const mean = (numbers, otherwise) =>
+  numbers.length ? numbers.reduce((sum, one) => sum + one, 0) / numbers.length : otherwise;
 
 /**
  * Places: {boxes: Map id -> {x, y}, width, height}, each column centred; `y` is the top of a box, of a place that an edge

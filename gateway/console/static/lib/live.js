@@ -83,7 +83,8 @@ function reopen() {
 function open(url) {
   const next = new EventSource(url);
   opening = next;
-  for (const topic of [...topics.keys(), "points"]) next.addEventListener(topic, (event) => heard(next, topic, event.data));
+  for (const topic of [...topics.keys(), "points"])
+    next.addEventListener(topic, (event) => heard(next, topic, event.data));
   next.onopen = () => takeOver(next);
   next.onerror = () => failed(next);
 }
@@ -111,7 +112,8 @@ function heard(from, topic, data) {
 
 function spread(rows) {
   for (const [id, value, text, time_ms, quality, reason] of rows) {
-    for (const watch of pointWatches) if (watch.ids.includes(id)) watch.take({ id, value, text, time_ms, quality, reason });
+    for (const watch of pointWatches)
+      if (watch.ids.includes(id)) watch.take({ id, value, text, time_ms, quality, reason });
   }
 }
 
@@ -173,7 +175,8 @@ export function resetLive() {
 
 setInterval(() => {
   now.value = Date.now();
-  if (source && connection.peek() === "live" && Date.now() - heardAt.peek() > SILENT_MS && !timers.asleep) failed(source);
+  if (source && connection.peek() === "live" && Date.now() - heardAt.peek() > SILENT_MS && !timers.asleep)
+    failed(source);
 }, 1000);
 
 addEventListener("pagehide", close);

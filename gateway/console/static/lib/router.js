@@ -28,9 +28,14 @@ addEventListener("hashchange", () => {
 /** The address of a page: link("points", "m1/voltage", {q: "volt"}). */
 export function link(id, ...rest) {
   const query = typeof rest.at(-1) === "object" && rest.at(-1) !== null ? rest.pop() : {};
-  const given = Object.entries(query).filter(([, value]) => value !== "" && value !== null && value !== undefined && value !== false);
+  const given = Object.entries(query).filter(
+    ([, value]) => value !== "" && value !== null && value !== undefined && value !== false,
+  );
   const text = new URLSearchParams(given).toString();
-  return `#/${[id, ...rest].filter((part) => part !== undefined && part !== "").map(encodeURIComponent).join("/")}${text ? `?${text}` : ""}`;
+  return `#/${[id, ...rest]
+    .filter((part) => part !== undefined && part !== "")
+    .map(encodeURIComponent)
+    .join("/")}${text ? `?${text}` : ""}`;
 }
 
 /** Go to a page and remember where we were. */

@@ -10,7 +10,14 @@ export function loadStyle(name) {
     loaded.set(
       name,
       new Promise((done) => {
-        document.head.append(h("link", { rel: "stylesheet", href: name.startsWith("/") ? name : `/static/css/${name}.css`, onLoad: () => done(true), onError: () => done(false) }));
+        document.head.append(
+          h("link", {
+            rel: "stylesheet",
+            href: name.startsWith("/") ? name : `/static/css/${name}.css`,
+            onLoad: () => done(true),
+            onError: () => done(false),
+          }),
+        );
       }),
     );
   }

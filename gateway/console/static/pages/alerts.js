@@ -18,7 +18,8 @@ const RANK = { critical: 0, warning: 1, info: 2 };
 export function render(page) {
   const board = page.live("alerts");
   const chosen = signal(page.route.peek().path[0] ?? "active");
-  const label = (name, rows) => () => `${t(`alerts.tab_${name}`)}${board.value ? ` (${count(rows(board.value).length)})` : ""}`;
+  const label = (name, rows) => () =>
+    `${t(`alerts.tab_${name}`)}${board.value ? ` (${count(rows(board.value).length)})` : ""}`;
   return h(
     "div",
     {},
@@ -39,24 +40,57 @@ const pointLink = (name) => (name ? h("a", { href: link("points", name) }, name)
 const whole = (value) => (typeof value === "number" ? measured(value) : (value ?? "–"));
 
 function active(board) {
-  const rows = computed(() => board.value && [...board.value.active].sort((a, b) => (RANK[a.severity] ?? 9) - (RANK[b.severity] ?? 9) || b.since_ms - a.since_ms));
+  const rows = computed(
+    () =>
+      board.value &&
+      [...board.value.active].sort(
+        (a, b) => (RANK[a.severity] ?? 9) - (RANK[b.severity] ?? 9) || b.since_ms - a.since_ms,
+      ),
+  );
   return card(
     { pad: false },
     table({
       label: t("alerts.tab_active"),
       columns: [
         { id: "severity", label: t("alerts.severity"), cell: (row) => () => severity(row.value.severity) },
-        { id: "text", label: t("alerts.text"), class: "alert-text", cell: (row) => [h("div", { class: "strong" }, () => row.value.text), h("div", { class: "muted small" }, () => row.value.rule)] },
+        {
+          id: "text",
+          label: t("alerts.text"),
+          class: "alert-text",
+          cell: (row) => [
+            h("div", { class: "strong" }, () => row.value.text),
+            h("div", { class: "muted small" }, () => row.value.rule),
+          ],
+        },
         { id: "point", label: t("alerts.point"), class: "break", cell: (row) => pointLink(row.peek().point) },
-        { id: "value", label: t("alerts.value"), num: true, cell: (row) => h("span", { class: "live" }, () => whole(row.value.value)) },
-        { id: "since", label: t("alerts.since"), num: true, cell: (row) => h("span", { class: "live", title: dateTime(row.peek().since_ms) }, ageOf(() => row.value.since_ms)) },
+        {
+          id: "value",
+          label: t("alerts.value"),
+          num: true,
+          cell: (row) => h("span", { class: "live" }, () => whole(row.value.value)),
+        },
+        {
+          id: "since",
+          label: t("alerts.since"),
+          num: true,
+          cell: (row) =>
+            h(
+              "span",
+              { class: "live", title: dateTime(row.peek().since_ms) },
+              ageOf(() => row.value.since_ms),
+            ),
+        },
         { id: "state", label: t("alerts.state"), cell: (row) => acknowledgement(row) },
       ],
       rows: () => rows.value,
       key: (row) => `${row.rule} ${row.point}`,
       empty: () =>
         board.peek()?.rules.length
-          ? emptyState({ icon: "circle", title: t("alerts.quiet"), text: t("alerts.quiet_text", { n: board.peek().rules.length }) })
+          ? emptyState({
+              icon: "circle",
+              title: t("alerts.quiet"),
+              text: t("alerts.quiet_text", { n: board.peek().rules.length }),
+            })
           : noRules(),
     }),
   );
@@ -77,12 +111,24 @@ function acknowledgement(row) {
   return () => {
     if (row.value.state === "pending") return state("idle", t("alerts.pending"));
     if (row.value.acknowledged) return state("ok", t("alerts.acknowledged"));
-    return mayChange() ? button(t("alerts.acknowledge"), { small: true, icon: "check", onClick: take, disabled: () => busy.value }) : state("warn", t("alerts.raised"));
+    return mayChange()
+      ? button(t("alerts.acknowledge"), { small: true, icon: "check", onClick: take, disabled: () => busy.value })
+      : state("warn", t("alerts.raised"));
   };
 }
 
 const noRules = () =>
-  emptyState({ icon: "alerts", title: t("alerts.no_rules"), text: t("alerts.no_rules_text"), action: h("div", {}, h("pre", { class: "example" }, h("code", {}, EXAMPLE)), h("a", { class: "button", href: link("config") }, t("shell.page_config"))) });
+  emptyState({
+    icon: "alerts",
+    title: t("alerts.no_rules"),
+    text: t("alerts.no_rules_text"),
+    action: h(
+      "div",
+      {},
+      h("pre", { class: "example" }, h("code", {}, EXAMPLE)),
+      h("a", { class: "button", href: link("config") }, t("shell.page_config")),
+    ),
+  });
 
 const EXAMPLE = `alerts:
   hot:
@@ -99,9 +145,19 @@ function recent(board) {
       label: t("alerts.tab_recent"),
       columns: [
         { id: "time", label: t("alerts.time"), class: "nowrap", cell: (row) => dateTime(row.peek().time_ms) },
-        { id: "state", label: t("alerts.state"), cell: (row) => (row.peek().state === "cleared" ? state("ok", t("alerts.cleared")) : state("warn", t("alerts.raised"))) },
+        {
+          id: "state",
+          label: t("alerts.state"),
+          cell: (row) =>
+            row.peek().state === "cleared" ? state("ok", t("alerts.cleared")) : state("warn", t("alerts.raised")),
+        },
         { id: "severity", label: t("alerts.severity"), cell: (row) => severity(row.peek().severity) },
-        { id: "text", label: t("alerts.text"), class: "alert-text", cell: (row) => [h("div", {}, row.peek().text), h("div", { class: "muted small" }, row.peek().rule)] },
+        {
+          id: "text",
+          label: t("alerts.text"),
+          class: "alert-text",
+          cell: (row) => [h("div", {}, row.peek().text), h("div", { class: "muted small" }, row.peek().rule)],
+        },
         { id: "point", label: t("alerts.point"), class: "break", cell: (row) => pointLink(row.peek().point) },
         { id: "value", label: t("alerts.value"), num: true, cell: (row) => whole(row.peek().value) },
       ],
@@ -118,11 +174,25 @@ function rules(board) {
     table({
       label: t("alerts.tab_rules"),
       columns: [
-        { id: "rule", label: t("alerts.rule"), cell: (row) => h("span", { class: "strong" }, () => row.value.rule ?? row.value.name) },
+        {
+          id: "rule",
+          label: t("alerts.rule"),
+          cell: (row) => h("span", { class: "strong" }, () => row.value.rule ?? row.value.name),
+        },
         { id: "severity", label: t("alerts.severity"), cell: (row) => () => severity(row.value.severity) },
-        { id: "points", label: t("alerts.points"), class: "break", cell: (row) => h("code", {}, () => [row.value.points].flat().join(", ")) },
+        {
+          id: "points",
+          label: t("alerts.points"),
+          class: "break",
+          cell: (row) => h("code", {}, () => [row.value.points].flat().join(", ")),
+        },
         { id: "condition", label: t("alerts.condition"), cell: (row) => h("span", {}, () => row.value.condition) },
-        { id: "text", label: t("alerts.text"), class: "alert-text", cell: (row) => h("span", { class: "muted" }, () => row.value.text) },
+        {
+          id: "text",
+          label: t("alerts.text"),
+          class: "alert-text",
+          cell: (row) => h("span", { class: "muted" }, () => row.value.text),
+        },
       ],
       rows: () => board.value?.rules,
       key: (row) => row.rule ?? row.name,

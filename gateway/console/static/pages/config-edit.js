@@ -29,10 +29,17 @@ export function editing(page, draft) {
   make(host, draft).then((made) => (ended ? made.destroy() : (editor.value = made)));
   follow(draft, editor, shown);
   const problems = computed(() => draft.problems.value);
-  const jump = (one) => {
-    shown.value = one.file;
-    editor.peek()?.jump(one.file, one.line, one.column);
-  };
+  const target = signal(null); // a place that is to be shown as soon as editor and text are there
+  effect(() => {
+    const [made, place] = [editor.value, target.value];
+    if (!made || !place || !draft.files.value.some((one) => one.name === place.file)) return;
+    untracked(() => {
+      target.value = null;
+      shown.value = place.file;
+      made.jump(place.file, place.line, place.column);
+    });
+  });
+  const jump = (place) => (target.value = place);
   const element = h("div", { class: "stack" },
     card({ pad: false, class: "editor-card" },
       fileBar(draft, editor, shown, problems), host,

@@ -1,6 +1,18 @@
 // All points: found by the gateway, shown by pages, alive while they are on the screen.
 
-import { ageOf, button, card, choice, emptyState, errorText, iconButton, note, pageHead, quality, searchField } from "../components/basics.js";
+import {
+  ageOf,
+  button,
+  card,
+  choice,
+  emptyState,
+  errorText,
+  iconButton,
+  note,
+  pageHead,
+  quality,
+  searchField,
+} from "../components/basics.js";
 import { drawer } from "../components/dialog.js";
 import { pointDetail, valueText } from "../components/point.js";
 import { table } from "../components/table.js";
@@ -140,11 +152,42 @@ function toolbar(asked, answer) {
   return h(
     "div",
     { class: "toolbar" },
-    searchField(t("points.search"), { id: "points-search", value: () => asked.value.q, wait: WAIT_MS, take: (q) => change({ q }) }),
-    choice(t("points.quality"), [["", t("points.any_quality")], ...["good", "questionable", "invalid"].map((one) => [one, t(`words.validity_${one}`)])], bits, onBits),
-    choice(t("points.state"), [["", t("points.any_state")], ["stale", t("points.stale")]], stale, onStale),
-    () => (asked.value.device ? button(t("points.only_device", { name: asked.value.device }), { icon: "close", small: true, title: t("points.all_devices"), onClick: () => change({ device: "" }) }) : null),
-    h("span", { class: "toolbar-end muted points-count", "aria-live": "polite", id: "points-count" }, () => (answer.value ? t("points.matched", { n: answer.value.matched, total: count(answer.value.total) }) : "")),
+    searchField(t("points.search"), {
+      id: "points-search",
+      value: () => asked.value.q,
+      wait: WAIT_MS,
+      take: (q) => change({ q }),
+    }),
+    choice(
+      t("points.quality"),
+      [
+        ["", t("points.any_quality")],
+        ...["good", "questionable", "invalid"].map((one) => [one, t(`words.validity_${one}`)]),
+      ],
+      bits,
+      onBits,
+    ),
+    choice(
+      t("points.state"),
+      [
+        ["", t("points.any_state")],
+        ["stale", t("points.stale")],
+      ],
+      stale,
+      onStale,
+    ),
+    () =>
+      asked.value.device
+        ? button(t("points.only_device", { name: asked.value.device }), {
+            icon: "close",
+            small: true,
+            title: t("points.all_devices"),
+            onClick: () => change({ device: "" }),
+          })
+        : null,
+    h("span", { class: "toolbar-end muted points-count", "aria-live": "polite", id: "points-count" }, () =>
+      answer.value ? t("points.matched", { n: answer.value.matched, total: count(answer.value.total) }) : "",
+    ),
   );
 }
 
@@ -163,11 +206,63 @@ function grid(page, asked, answer) {
     label: t("shell.page_points"),
     class: "points-table",
     columns: [
-      { id: "name", label: t("points.name"), sortable: true, class: "points-name", cell: (row) => h("a", { href: address_(row.peek().name), onClick: (event) => { event.currentTarget.href = address_(row.peek().name); } }, row.peek().name) },
-      { id: "value", label: t("points.value"), sortable: true, num: true, class: "points-value", cell: (row) => h("span", { class: "live" }, h("span", {}, () => valueText(row.value.now.value)), h("span", { class: "points-unit" }, () => unit(row.value.unit))) },
-      { id: "quality", label: t("points.quality"), sortable: true, class: "points-quality", cell: (row) => h("span", { class: "live" }, qualityCell(row)) },
-      { id: "age", label: t("points.age"), sortable: true, num: true, class: "points-age", cell: (row) => h("span", { class: "live" }, ageOf(() => row.value.now.value.time_ms)) },
-      { id: "adapter", label: t("points.adapter"), class: "points-adapter", cell: (row) => h("span", { class: "muted" }, () => row.value.adapter ?? "") },
+      {
+        id: "name",
+        label: t("points.name"),
+        sortable: true,
+        class: "points-name",
+        cell: (row) =>
+          h(
+            "a",
+            {
+              href: address_(row.peek().name),
+              onClick: (event) => {
+                event.currentTarget.href = address_(row.peek().name);
+              },
+            },
+            row.peek().name,
+          ),
+      },
+      {
+        id: "value",
+        label: t("points.value"),
+        sortable: true,
+        num: true,
+        class: "points-value",
+        cell: (row) =>
+          h(
+            "span",
+            { class: "live" },
+            h("span", {}, () => valueText(row.value.now.value)),
+            h("span", { class: "points-unit" }, () => unit(row.value.unit)),
+          ),
+      },
+      {
+        id: "quality",
+        label: t("points.quality"),
+        sortable: true,
+        class: "points-quality",
+        cell: (row) => h("span", { class: "live" }, qualityCell(row)),
+      },
+      {
+        id: "age",
+        label: t("points.age"),
+        sortable: true,
+        num: true,
+        class: "points-age",
+        cell: (row) =>
+          h(
+            "span",
+            { class: "live" },
+            ageOf(() => row.value.now.value.time_ms),
+          ),
+      },
+      {
+        id: "adapter",
+        label: t("points.adapter"),
+        class: "points-adapter",
+        cell: (row) => h("span", { class: "muted" }, () => row.value.adapter ?? ""),
+      },
     ],
     rows: () => answer.value?.rows,
     key: (row) => row.id,
@@ -191,8 +286,19 @@ function qualityCell(row) {
 }
 
 function nothing(asked, answer) {
-  if (answer.peek()?.total === 0) return emptyState({ icon: "points", title: t("points.none"), text: t("points.none_text"), action: h("a", { class: "button", href: link("config") }, t("shell.page_config")) });
-  return emptyState({ icon: "search", title: t("points.no_match"), text: t("points.no_match_text"), action: button(t("points.clear"), { onClick: () => (asked.value = fromAddress(new URLSearchParams())) }) });
+  if (answer.peek()?.total === 0)
+    return emptyState({
+      icon: "points",
+      title: t("points.none"),
+      text: t("points.none_text"),
+      action: h("a", { class: "button", href: link("config") }, t("shell.page_config")),
+    });
+  return emptyState({
+    icon: "search",
+    title: t("points.no_match"),
+    text: t("points.no_match_text"),
+    action: button(t("points.clear"), { onClick: () => (asked.value = fromAddress(new URLSearchParams())) }),
+  });
 }
 
 function pager(asked, answer) {
@@ -210,7 +316,13 @@ function pager(asked, answer) {
     { class: () => ["pager", matched.value <= PAGE && offset.value === 0 && "hidden"] },
     iconButton("first", t("points.first_page"), { onClick: to(() => 0), disabled: atStart }),
     iconButton("left", t("points.page_before"), { onClick: to(() => offset.peek() - PAGE), disabled: atStart }),
-    h("span", { class: "pager-text" }, () => t("points.range", { from: count(Math.min(offset.value + 1, matched.value)), to: count(Math.min(offset.value + PAGE, matched.value)), all: count(matched.value) })),
+    h("span", { class: "pager-text" }, () =>
+      t("points.range", {
+        from: count(Math.min(offset.value + 1, matched.value)),
+        to: count(Math.min(offset.value + PAGE, matched.value)),
+        all: count(matched.value),
+      }),
+    ),
     iconButton("right", t("points.page_after"), { onClick: to(() => offset.peek() + PAGE), disabled: atEnd }),
     iconButton("last", t("points.last_page"), { onClick: to(last), disabled: atEnd }),
   );
