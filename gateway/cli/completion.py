@@ -47,6 +47,7 @@ NAMES: Final[dict[str, str]] = {
 }
 """Names of what, by verb and parameter."""
 
+
 @dataclass
 class Typed:
     """What was understood of the words before the one that is being typed."""

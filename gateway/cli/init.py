@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import typer
@@ -15,6 +16,11 @@ import yaml
 
 from gateway.config import load
 from gateway.errors import ConfigError, OnpathError
+
+UNUSABLE: Final = "these answers make no usable configuration"
+NONE: Final = "-"
+"""For a profile: none."""
+TOPIC: Final = "site/{device}/telemetry"
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ def write_first_config(path: Path, answers: Answers, *, force: bool) -> None:
     try:
         text = render(answers)
     except ValueError as error:  # urlsplit's: of brackets that do not close
-        raise OnpathError(f"these answers make no usable configuration: {error}") from error
+        raise OnpathError(f"{UNUSABLE}: {error}") from error
     _check(text)
     try:
         path.write_text(text)
@@ -56,18 +62,28 @@ def write_first_config(path: Path, answers: Answers, *, force: bool) -> None:
     print(f"wrote {path}; next: onpath check -c {path} && onpath run -c {path}")
 
 
+def _unit(text: str) -> int:
+    """What was typed as a unit id."""
+    if not str(text).isdecimal() or int(text) > 255:
+        raise ValueError(f"{text!r} is no unit id; write a number from 0 to 255")
+    return int(text)
+
+
 def _ask(answers: Answers) -> Answers:
-    """Fill in by questions; an empty answer leaves a source out."""
-    gateway = answers.gateway or typer.prompt("Name of this gateway", default=os.uname().nodename)
-    modbus = typer.prompt("Modbus endpoint (tcp://host:502 or rtu:///dev/ttyUSB0?baudrate=9600)", default="")
+    """Fill in by questions, each asked until its answer is usable; an empty answer leaves a source out."""
+    gateway = answers.gateway or _prompt("Name of this gateway", os.uname().nodename, _with("gateway"))
+    modbus = _prompt("Modbus endpoint (tcp://host:502 or rtu:///dev/ttyUSB0?baudrate=9600)", "", _with("modbus"))
     profile, unit = answers.profile, answers.unit
     if modbus:
-        unit = typer.prompt("  unit id", default=1, type=int)
-        profile = typer.prompt("  profile (empty: edit the points afterwards)", default="eastron-sdm630") or None
-    mqtt = typer.prompt("MQTT broker of devices (mqtt://host:1883)", default="")
-    topic = typer.prompt("  topic pattern", default=answers.topic) if mqtt else answers.topic
-    coap = typer.prompt("CoAP resource to observe (coap://host/path)", default="")
-    uplink = answers.uplink or typer.prompt("Where results go (mqtt://..., a file path, or stdout)", default="stdout")
+        unit = int(_prompt("  unit id", "1", _with("unit", modbus=[modbus])))
+        known = _with("profile", modbus=[modbus])
+        profile = _prompt("  profile (- for none: edit the points afterwards)", "eastron-sdm630", known)
+        profile = None if profile == NONE else profile
+    mqtt = _prompt("MQTT broker of devices (mqtt://host:1883)", "", _with("mqtt"))
+    topic = _prompt("  topic pattern", answers.topic, _with("topic", mqtt=[mqtt])) if mqtt else answers.topic
+    coap = _prompt("CoAP resource to observe (coap://host/path)", "", _with("coap"))
+    where = "Where results go (mqtt://..., a file path, or stdout)"
+    uplink = answers.uplink or _prompt(where, "stdout", _with("uplink"))
     return replace(
         answers,
         gateway=gateway,
@@ -79,6 +95,36 @@ def _ask(answers: Answers) -> Answers:
         coap=[coap] if coap else [],
         uplink=uplink,
     )
+
+
+def _prompt(question: str, default: str, usable: Callable[[str], str]) -> str:
+    return str(typer.prompt(question, default=default, value_proc=usable))
+
+
+def _with(field: str, **others: Any) -> Callable[[str], str]:
+    """Takes an answer to one question if a configuration with it is usable.
+
+    Raises:
+        typer.BadParameter: it is not; the question is asked again.
+    """
+    nothing = Answers(
+        gateway="g", state=None, modbus=[], unit=1, profile=None, mqtt=[], topic=TOPIC, coap=[], uplink=None
+    )
+
+    def usable(said: str) -> str:
+        value: Any = said.strip()
+        if field in {"modbus", "mqtt", "coap"}:
+            value = [value] if value else []
+        try:
+            value = int(value) if field == "unit" else None if (field, value) == ("profile", NONE) else value
+            _check(render(replace(nothing, **{**others, field: value})))
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+        except OnpathError as error:
+            raise typer.BadParameter(str(error).removeprefix(f"{UNUSABLE}: ")) from error
+        return said.strip()
+
+    return usable
 
 
 def render(answers: Answers) -> str:
@@ -143,4 +189,4 @@ def _check(text: str) -> None:
             load(draft, os.environ)
         except ConfigError as error:
             problems = "; ".join(f"{problem.path}: {problem.message}" for problem in error.problems)
-            raise OnpathError(f"these answers make no usable configuration: {problems}") from error
+            raise OnpathError(f"{UNUSABLE}: {problems}") from error

@@ -20,10 +20,28 @@ def stand(tmp_path_factory):
         yield facts
 
 
+class Chromium:
+    """One browser for all tests, another one if it has died between two of them."""
+
+    def __init__(self, playwright) -> None:
+        self._kind = playwright.chromium
+        self._running = None
+
+    def new_context(self, **options):
+        if self._running is None or not self._running.is_connected():
+            args = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+            self._running = self._kind.launch(executable_path=CHROMIUM, args=args)
+        return self._running.new_context(**options)
+
+    def close(self) -> None:
+        if self._running is not None:
+            self._running.close()
+
+
 @pytest.fixture(scope="session")
 def browser():
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        browser = Chromium(playwright)
         yield browser
         browser.close()
 

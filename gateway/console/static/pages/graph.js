@@ -144,9 +144,11 @@ function edgeLabel(edge, now, at, near) {
   );
 }
 
+const nameOf = (id) => id.slice(id.indexOf(":") + 1);
+
 const edgeTitle = (edge) =>
   edge
-    ? `${edge.from.replace(/^\w+:/, "")} → ${edge.to.replace(/^\w+:/, "")}: ${rate(edge.samples_s)}${edge.bytes_s !== undefined ? `, ${byteRate(edge.bytes_s)}` : ""}`
+    ? `${nameOf(edge.from)} → ${nameOf(edge.to)}: ${[rate(edge.samples_s), edge.bytes_s === undefined ? "" : byteRate(edge.bytes_s)].filter(Boolean).join(", ")}`
     : "";
 
 /** Where on its first curve each label stands, so that none lies on another. */

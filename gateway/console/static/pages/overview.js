@@ -102,7 +102,8 @@ function trends(seen) {
   const range = () => {
     const times = series.peek()?.times_ms ?? [];
     const last = (times.at(-1) ?? Date.now()) / 1000;
-    return [last - Math.max(60, times.length ? last - times[0] / 1000 : 0), last]; // a minute at least, so that it does not stretch
+    const span = times.length ? last - times[0] / 1000 : 0;
+    return [last - Math.max(60, span), last]; // a minute at least, so that it does not stretch
   };
   return card(
     { title: t("overview.trends"), aside: t("overview.trends_note"), class: "trends" },

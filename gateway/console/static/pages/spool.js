@@ -14,6 +14,7 @@ export const texts = ["spool"];
 export const styles = ["spool"];
 
 const KEPT = 300; // seconds in the chart
+const LEAST_S = 60; // shown from the start
 const STORE_MS = 3000;
 const BEHIND_S = 5; // output that is older than this waits, younger is on its way
 const COLOURS = ["chart-1", "chart-2", "chart-3", "chart-4", "chart-5"];
@@ -95,6 +96,7 @@ function waitingChart(uplinks) {
     if (!shown.length) return null;
     return chart({
       label: t("spool.chart"), zero: true, height: 190, format: count,
+      range: () => [Math.min(seen.peek()[0]?.at ?? Infinity, Date.now() / 1000 - LEAST_S), Date.now() / 1000],
       series: shown.map((label, i) => ({ label, color: COLOURS[i], fill: shown.length === 1 })),
       data: () => [seen.value.map((one) => one.at), ...shown.map((name) => seen.value.map((one) => one.by[name] ?? null))],
     });
