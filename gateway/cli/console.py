@@ -81,8 +81,12 @@ def _tell_of_config(config: Path) -> None:
     import os
 
     from gateway.config import load
+    from gateway.errors import ConfigError
 
-    options = load(config, os.environ).console
+    try:
+        options = load(config, os.environ).console
+    except ConfigError:  # credentials are the service's only, and the password is set all the same
+        return
     if options is None:
         print(f"note: {config} has no section console: yet; console: {{}} turns it on", file=sys.stderr)
     elif options.password:

@@ -72,7 +72,7 @@ def _unit(text: str) -> int:
 def _ask(answers: Answers) -> Answers:
     """Fill in by questions, each asked until its answer is usable; an empty answer leaves a source out."""
     gateway = answers.gateway or _prompt("Name of this gateway", os.uname().nodename, _with("gateway"))
-    modbus = _prompt("Modbus endpoint (tcp://host:502 or rtu:///dev/ttyUSB0?baudrate=9600)", "", _with("modbus"))
+    modbus = _prompt("Modbus endpoint (tcp://host:502 or rtu:///dev/ttyUSB0)", "", _with("modbus"))
     profile, unit = answers.profile, answers.unit
     if modbus:
         unit = int(_prompt("  unit id", "1", _with("unit", modbus=[modbus])))
@@ -116,7 +116,7 @@ def _with(field: str, **others: Any) -> Callable[[str], str]:
         if field in {"modbus", "mqtt", "coap"}:
             value = [value] if value else []
         try:
-            value = int(value) if field == "unit" else None if (field, value) == ("profile", NONE) else value
+            value = _unit(value) if field == "unit" else None if (field, value) == ("profile", NONE) else value
             _check(render(replace(nothing, **{**others, field: value})))
         except ValueError as error:
             raise typer.BadParameter(str(error)) from error

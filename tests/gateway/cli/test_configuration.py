@@ -94,7 +94,7 @@ def test_check_of_nothing(onpath, tmp_path):
 
 
 def test_every_verb_that_reads_a_configuration_refuses_a_bad_one(onpath, bad):
-    for verb in ("status", "reload"):
+    for verb in ("show-config", "graph"):
         code, out, err = onpath(verb, "-c", bad)
         assert (code, out) == (78, "")
         assert f"{bad}:" in err

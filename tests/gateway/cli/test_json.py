@@ -81,7 +81,7 @@ CASES = {
     "modbus verify": ("eastron-sdm630", "tcp://127.0.0.1:MODBUS"),
     "coap get": ("coap://127.0.0.1:COAP/s01/co2",),
     "coap observe": ("coap://127.0.0.1:COAP/s01/co2", "--count", "1"),
-    "coap discover": ("coap://127.0.0.1:COAP",),
+    "coap discover": ("coap://127.0.0.1:COAP", "--timeout", "20s"),
     # of files
     "check": ("CONFIG",),
     "plugins": (),

@@ -93,9 +93,9 @@ async def test_top(tmp_path, terminal):
         assert all(len(line) <= 60 for line in shown.splitlines())
         terminal.resize(80, 24)
         running.kill()
-        terminal.until("no onpath daemon")
+        terminal.until("no answer from the gateway")
         await running.start()
-        terminal.until("deadband", gone=["no onpath daemon"])
+        terminal.until("deadband", gone=["no answer from the gateway"])
         terminal.press("q")
         terminal.until("before", "ready>", gone=["deadband"])
 
