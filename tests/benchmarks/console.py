@@ -31,7 +31,7 @@ BROWSERS = 3
 ROWS = 50
 MOST = 5.0
 """Percentage points of a core that three browsers may cost."""
-MOST_IDLE = 2.0
+MOST_IDLE = 1.0
 """Those that a console may at which nobody looks: nothing, but this is what two that do the same differ by here."""
 MOST_SEARCH_MS = 200.0
 SETTLE_S = 3.0

@@ -9,9 +9,9 @@ def test_tab_in_bash(terminal, site):
     terminal.type(f"cd {site.folder}; source <(onpath completion bash); clear")
     terminal.keys("onpath poi", "Tab")
     terminal.until("onpath points")
-    terminal.keys("C-u", f"onpath tap -c site.yaml --after live/l", "Tab")
+    terminal.keys("C-u", "onpath tap -c site.yaml --after live/l", "Tab")
     terminal.until("live/limits")
-    terminal.keys("C-u", f"onpath points -c site.yaml m1/volta", "Tab", "Tab")
+    terminal.keys("C-u", "onpath points -c site.yaml m1/volta", "Tab", "Tab")
     terminal.until("m1/voltage_l1_l2")
     terminal.keys("C-u", "onpath check sit", "Tab")
     terminal.until("onpath check site.yaml")
@@ -20,14 +20,14 @@ def test_tab_in_bash(terminal, site):
 
 def test_tab_in_zsh(terminal, site):
     terminal.type(f"cd {site.folder}; clear; zsh -f")
-    terminal.type("PROMPT='% '; autoload -U compinit; compinit -D; source <(onpath completion zsh); clear")
-    terminal.until(lambda lines: lines and lines[0] == "%", "a clear screen")
+    terminal.type("PROMPT='zsh> '; autoload -U compinit; compinit -D; source <(onpath completion zsh); clear")
+    terminal.until(lambda lines: lines and lines[0] == "zsh>", "a clear screen")
     terminal.keys("onpath poi", "Tab")
     terminal.until("onpath points")
     terminal.keys("C-u", "onpath graph --format ", "Tab")
     lines = terminal.until("mermaid")
     assert any("svg" in line for line in lines)
-    terminal.keys("C-u", f"onpath tap -c site.yaml m1/volta", "Tab")
+    terminal.keys("C-u", "onpath tap -c site.yaml m1/volta", "Tab")
     terminal.until("m1/voltage")
     terminal.keys("C-u")
 
@@ -43,6 +43,6 @@ def fish(site, line):
 def test_what_fish_offers(site):
     assert fish(site, "onpath poi") == ["points"]
     assert set(fish(site, "onpath graph --format ")) == {"text", "mermaid", "svg"}
-    assert "live/limits" in fish(site, f"onpath tap -c site.yaml --after live/")
+    assert "live/limits" in fish(site, "onpath tap -c site.yaml --after live/")
     assert "m1/power" in fish(site, f"onpath points -c {site.config} m1/pow")
     assert str(site.config) in fish(site, f"onpath check {str(site.config)[:-3]}")

@@ -108,7 +108,7 @@ def test_other_sizes(top):
 
 
 def test_colours_say_what_is_up_and_down(top):
-    top.keys("4", "Home")
+    top.keys("4", "End")
     top.until("cloud ")
     assert re.search(r"\x1b\[31m(?:\x1b\[[\d;]*m)*down", top.screen(colours=True))
     top.keys("2")
