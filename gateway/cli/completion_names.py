@@ -16,7 +16,7 @@ from typing import Final
 
 from gateway.naming import continued
 
-PATIENCE_S: Final = 0.5
+PATIENCE_S: Final = 1.5
 LONGEST: Final = 1 << 22
 _STATE: Final = re.compile(r"""^state:[ \t]*["']?([^"'#\n]+?)["']?[ \t]*(?:#.*)?$""", re.MULTILINE)
 _VARIABLE: Final = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")

@@ -41,7 +41,7 @@ def test_questions_are_answered_and_the_result_runs(terminal, site, tmp_path):
     terminal.type("clear; onpath status -c first.yaml | grep -c ' up '; onpath points m1/power -c first.yaml")
     terminal.until(lambda lines: any(re.match(r"m1/power +[\d.]+ +W +good", line) for line in lines), "a value")
     terminal.type("clear; kill %1; wait; echo over")
-    terminal.until("over")
+    terminal.until(lambda lines: "over" in lines, "its end")
     batches = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert any(sample["point"] == "m1/power" for batch in batches for sample in batch["samples"])
 

@@ -108,11 +108,11 @@ def test_other_sizes(top):
 
 
 def test_colours_say_what_is_up_and_down(top):
-    top.keys("4", "End")
-    top.until("cloud ")
-    assert re.search(r"\x1b\[31m(?:\x1b\[[\d;]*m)*down", top.screen(colours=True))
+    top.keys("4")
+    top.until(lambda lines: any(line.startswith("cloud ") for line in lines), "the uplink")
+    assert re.search(r"\x1b\[31m(?:\x1b\[[\d;]*m)*down", top.screen(colours=True))  # the first line is reversed
     top.keys("2")
-    top.until("m2 ")
+    top.until(lambda lines: any(line.startswith("m2 ") for line in lines), "the device")
     assert re.search(r"\x1b\[32m(?:\x1b\[[\d;]*m)*up", top.screen(colours=True))
 
 
