@@ -15,7 +15,7 @@ from gateway.store.reading import Reader
 from gateway.trial.facts import Facts
 from gateway.trial.journal import JournalSource
 from gateway.trial.source import Names
-from tests.gateway.cli.conftest import onpath  # noqa: F401  a fixture
+from tests.gateway.cli.conftest import onpath, own_logging  # noqa: F401  fixtures
 from tests.support.build import config_of, engine_over
 
 S = 1_000_000_000
