@@ -1,0 +1,68 @@
+"""What the plan tells a node, and what is kept under which key. A leaf."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+HEAD: Final = "plan/head"
+"""In the bucket ``facts``: the newest epoch, and who made it."""
+
+
+class ServicePart(msgspec.Struct, frozen=True, kw_only=True):
+    """What a node does for one service."""
+
+    version: int
+    """Of the service."""
+    epoch: int
+    """Of the plan; a node never goes back to an older one."""
+    cut: int
+    """How many stages are applied to what leaves the node."""
+    parent: str = ""
+    """Where to; empty: the core."""
+    from_ns: int = 0
+    """From when on, UTC; 0: at once."""
+    yaml: str = ""
+    """The service itself, so that a node needs nothing else."""
+
+
+class Assignment(msgspec.Struct, frozen=True, kw_only=True):
+    """Bucket ``plan``, key = the node's name: all that it does for services, by name."""
+
+    epoch: int
+    services: dict[str, ServicePart] = {}
+
+
+class ServiceRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Bucket ``services``, key = the service's name: what was applied last."""
+
+    yaml: str
+    version: int
+    """Grows with each change."""
+    applied_ms: int
+    by: str = ""
+    removed: bool = False
+
+
+def encode(record: msgspec.Struct) -> bytes:
+    """As it is kept."""
+    return msgspec.json.encode(record)
+
+
+def assignment_of(payload: bytes) -> Assignment:
+    """The inverse of :func:`encode`.
+
+    Raises:
+        msgspec.DecodeError: it is none.
+    """
+    return msgspec.json.decode(payload, type=Assignment)
+
+
+def record_of(payload: bytes) -> ServiceRecord:
+    """The inverse of :func:`encode`.
+
+    Raises:
+        msgspec.DecodeError: it is none.
+    """
+    return msgspec.json.decode(payload, type=ServiceRecord)
