@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from gateway import __version__, notify
 from gateway.alerts.board import Board
+from gateway.budget.control import LinkBudgets
 from gateway.clock import Clock
 from gateway.config import GatewayConfig, Loaded, load_checked
 from gateway.console.link import ConsoleLink
@@ -33,7 +34,9 @@ from gateway.latest import LatestValues
 from gateway.links import AdapterLink, Shared, UplinkLink
 from gateway.liveness import CHECK_S, Liveness, stale_samples
 from gateway.logs import set_up
+from gateway.network.node import Network
 from gateway.own.source import Own
+from gateway.reduction.link import ReductionLink
 from gateway.rejected import RejectedRing
 from gateway.reload import Changes, compare
 from gateway.status import status
@@ -74,9 +77,11 @@ class Daemon:
         self.taps: Taps
         self.views: Views
         self.console = ConsoleLink(self)
+        self.reduction = ReductionLink()
         self.history: History
         self.alerts: Board
         self.own: Own
+        self.network = Network(self, self._extend)
         self.editing: Editor
         self.broker: BrokerLink | None = None
         self.reloads = {"done": 0, "failed": 0, "ok": 1, "last_ms": 0}
@@ -97,7 +102,7 @@ class Daemon:
         try:
             async with self._engine(state) as intake:
                 self._share(intake, state)
-                self.config = await self.joining.configured(loaded)
+                self.config = self.network.extend(await self.joining.configured(loaded))
                 self.joining.follow(loaded)
                 await self.editing.took(loaded)
                 await self.alerts.begin()
@@ -153,6 +158,8 @@ class Daemon:
         def begin(store: Store) -> Engine:
             directory = Directory(self.config.max_points)
             store.load_directory(directory)
+            self.network.recall(store.read_memory())
+            self.config = self.network.extend(self.config)
             engine = Engine(store, directory, self.config.effective, self.config.queues)
             engine.recover(now_ns)
             return engine
@@ -177,12 +184,15 @@ class Daemon:
         for name, adapter in self.config.adapters.items():
             self._start_adapter(name, adapter)
         self.console.use(self.config.console)
+        await self.reduction.use(self.config.reduction)
+        await self.network.use(self.config)
         async with serving(state, verbs(self)):
             committing = asyncio.create_task(self.intake.run(), name="intake")
             beside = [
                 asyncio.create_task(Watchdog(self.intake).run(), name="watchdog"),
                 asyncio.create_task(self._watch_devices(), name="liveness"),
                 asyncio.create_task(self.own.run(), name="own metrics"),
+                asyncio.create_task(LinkBudgets(self).run(), name="link budgets"),
                 asyncio.create_task(self.joining.run(), name="discovery"),
                 asyncio.create_task(self.history.run(), name="history"),
                 asyncio.create_task(self.history.fill(), name="latest values"),
@@ -195,6 +205,8 @@ class Daemon:
             log.info("stopping")
             await self.editing.stop()
             await self.console.stop()
+            await self.reduction.stop()
+            await self.network.stop()
             await self._shut_down(committing)
             for task in (*beside, stopping):
                 task.cancel()
@@ -282,7 +294,7 @@ class Daemon:
             notify.reloading()
             try:
                 loaded = await asyncio.to_thread(self._load)
-                fresh = await self.joining.configured(loaded)
+                fresh = self.network.extend(await self.joining.configured(loaded))
                 changes = compare(self.config, fresh)
                 await self._apply(fresh, changes)
                 self.loaded = loaded
@@ -306,7 +318,12 @@ class Daemon:
     async def _change(self, fresh: GatewayConfig) -> None:
         """Devices have joined."""
         async with self._reload_lock:
+            fresh = self.network.extend(fresh)
             await self._apply(fresh, compare(self.config, fresh))
+
+    async def _extend(self) -> None:
+        """What the network wants of this node has changed."""
+        await self._change(self.config)
 
     async def _apply(self, fresh: GatewayConfig, changes: Changes) -> None:
         """Adapters that go, stop first; uplinks that come, start before pipelines write for them."""
@@ -317,6 +334,8 @@ class Daemon:
         await asyncio.gather(*(self.uplinks.pop(name).stop() for name in changes.uplinks.stop))
         before, self.config = self.config, fresh
         self.console.use(fresh.console)
+        await self.reduction.use(fresh.reduction)
+        await self.network.use(fresh)
         self.clock.trust = fresh.clock
         set_up(fresh.log, self.events)
         self.directory.limit = fresh.max_points
@@ -325,7 +344,7 @@ class Daemon:
             self._start_uplink(name, fresh.uplinks[name])
         try:
             if fresh.effective != before.effective:
-                await self.intake.reconfigure(fresh.effective)
+                await self.intake.reconfigure(fresh.effective, self.network.learned())
                 await self.alerts.ask()
         finally:  # a store that fails meanwhile opens again with the new pipelines; adapters go on
             for name in changes.adapters.start:

@@ -244,7 +244,8 @@ class Engine:
                 together.setdefault((uplink, pipeline), []).append(frame)
         batches: dict[str, list[Batch]] = {}
         for (uplink, pipeline), frames in together.items():
-            bounds = (made_by or self.graph).bounds(pipeline)
+            graph = made_by if made_by is not None and pipeline in made_by.pipelines else self.graph
+            bounds = graph.bounds(pipeline)
             rows = self.store.spool.append(uplink, pipeline, concat(frames), now_ns, bounds)
             batches.setdefault(uplink, []).extend(rows)
         return batches
@@ -256,8 +257,10 @@ class Engine:
                 markers = self.store.spool.announce(uplink, now_ns)
                 committed.batches.setdefault(uplink, []).extend(markers)
 
-    def reconfigure(self, pipelines: Mapping[str, PipelineConfig], now_ns: int) -> Committed:
+    def reconfigure(self, pipelines: Mapping[str, PipelineConfig], now_ns: int, learned: Memory | None = None) -> Committed:
         """Exchange the pipelines; unchanged operators keep their state, the rest is flushed, not lost.
+
+        ``learned`` is remembered with the exchange or not at all: why the pipelines are others now.
 
         Raises:
             StoreError: as for :meth:`commit`.
@@ -271,6 +274,7 @@ class Engine:
             committed.alerts = concat([committed.alerts, _alerts(flushed)])
             for uplink, batches in self._spool(flushed, now_ns, before).items():
                 committed.batches.setdefault(uplink, []).extend(batches)
+            self.store.write_memory(learned or {})
             self.store.write_directory(self.directory)
             self.store.write_checkpoint(self.graph.snapshot())
             self.store.spool.write_gauges()

@@ -53,6 +53,20 @@ class Graph:
         """(pipeline, uplink) of every way out."""
         return [(name, uplink) for name, uplinks in self._uplinks.items() for uplink in uplinks]
 
+    def leading_to(self, uplink: str) -> list[str]:
+        """The pipelines of which something comes to an uplink, by themselves or through others."""
+        found = [name for name, uplinks in self._uplinks.items() if uplink in uplinks]
+        for name in found:
+            found += [feeder for feeder in self._feeders[name] if feeder not in found]
+        return found
+
+    def behind(self, pipeline: str) -> list[str]:
+        """The pipelines that take what one gives, themselves or through others."""
+        found = [pipeline]
+        for name in found:
+            found += [one for one, feeders in self._feeders.items() if name in feeders and one not in found]
+        return found[1:]
+
     def selected(self, name: str) -> Callable[[Ids], Mask]:
         """Which points come to a pipeline from adapters, by itself or through those that feed it."""
         asked = [self.pipelines[name].selected, *map(self.selected, self._feeders[name])]
@@ -114,18 +128,26 @@ class Graph:
     def succeed(self, old: Graph) -> Outputs:
         """Take over unchanged operators of the graph that runs now; what the others still held, flushed.
 
-        What a removed operator held goes on through the steps behind it in the *old* pipeline and to
-        that pipeline's uplinks.
+        What a removed operator held goes on through the steps behind it in the *old* pipeline and to that pipeline's
+        uplinks. Where it goes on to another pipeline, it takes that one as it is now, or the old one if it goes too.
         """
         flushed: dict[str, Frame] = {}
+        fed: dict[str, Frame] = {}
         for name, pipeline in old.pipelines.items():
-            successor = self.pipelines.get(name)
-            kept = successor.kept_of(pipeline) if successor else set()
-            let_go = [pipeline.flush_step(index) for index, step in enumerate(pipeline.steps) if step.key not in kept]
-            flushed[name] = concat(let_go)
-            if successor:
-                successor.adopt(pipeline)
-        return old._outputs(flushed)
+            fed[name] = concat([flushed[feeder] for feeder in old._feeders[name]])
+            through = EMPTY if name in self.pipelines else pipeline.process(fed[name])
+            flushed[name] = concat([through, *self._let_go(name, pipeline)])
+        for name, pipeline in old.pipelines.items():
+            if name in self.pipelines:
+                self.pipelines[name].adopt(pipeline)
+        fed = {name: frame for name, frame in fed.items() if name in self.pipelines and len(frame)}
+        return old._outputs(flushed) + (self._run(lambda p: p.process(fed.get(p.name, EMPTY))) if fed else [])
+
+    def _let_go(self, name: str, old: Pipeline) -> list[Frame]:
+        """What those steps of a pipeline hold that its successor does not have."""
+        successor = self.pipelines.get(name)
+        kept = successor.kept_of(old) if successor else set()
+        return [old.flush_step(index) for index, step in enumerate(old.steps) if step.key not in kept]
 
     @property
     def queued(self) -> int:

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from gateway.intake import Intake
     from gateway.joining import Joining
     from gateway.links import AdapterLink, Shared, UplinkLink
+    from gateway.network.node import Network
     from gateway.own.source import Own
+    from gateway.reduction.link import ReductionLink
     from gateway.reload import Changes
     from gateway.tapping import Taps
     from gateway.view.views import Views
@@ -51,7 +53,10 @@ class Inside(Protocol):
     """What is raised now, and what was."""
     own: Own
     """The gateway's own metrics."""
+    network: Network
+    """This gateway as a node."""
     console: ConsoleLink
+    reduction: ReductionLink
     history: History
     events: Events
     editing: Editor

@@ -35,6 +35,7 @@ from gateway.outage import Outage
 from gateway.store.config import StoreConfig
 from gateway.store.database import StoreDamagedError, explained
 from gateway.store.segments import Rebound, Segment
+from gateway.store.store import Memory
 from gateway.ticks import TICK_S, Ticks
 from gateway.timesync import in_doubt
 
@@ -320,8 +321,8 @@ class Intake:
         elif self._waiting < MAX_WAITING:
             self._room.set()
 
-    async def reconfigure(self, pipelines: Mapping[str, PipelineConfig]) -> None:
-        """Exchange the pipelines between two commits.
+    async def reconfigure(self, pipelines: Mapping[str, PipelineConfig], learned: Memory | None = None) -> None:
+        """Exchange the pipelines between two commits, and remember why in the same transaction.
 
         Raises:
             StoreError: the store could not keep up; the daemon begins again from what is on disk.
@@ -329,7 +330,8 @@ class Intake:
         await self.commit()
         async with self._lock:
             try:
-                committed = await self.on_store(self.engine.reconfigure, pipelines, self._clock.now_ns())
+                committed = await self.on_store(self.engine.reconfigure, pipelines, self._clock.now_ns(), learned)
+                self.memory.update(learned or {})
             except StoreError as error:
                 self._fail(error)
                 raise

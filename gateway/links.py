@@ -11,6 +11,8 @@ from typing import Any
 
 from adapters.base import Adapter, AdapterConfig, Points, Receipt, Stats, Tokens
 from gateway.batch import Batch
+from gateway.budget.meter import Meter
+from gateway.budget.uplink import LinkControl
 from gateway.clock import Clock
 from gateway.engine import Committed
 from gateway.finding import Finding
@@ -193,15 +195,23 @@ class UplinkLink:
         """Whether it ever was."""
         self._task: asyncio.Task[None] | None = None
         self._rank = {pipeline: rank for rank, pipeline in enumerate(config.priority)}
+        self.meter = None if config.adapt is None else Meter()
+        self.control: LinkControl | None = None
+        """What keeps it to what the link carries, once it has begun to."""
         self.feed = Feed(
             self._read,
             self._delivered,
             intake.engine.store.spool.newest,
             gate=Gate(config, lambda: self.stats.bytes, self.recall(_BUDGET), self._now_ns, self._save_budget),
             rank_of=self._rank_of,
-            ranks=len(config.priority) + 1,
+            ranks=len(config.priority) + 1 + (self.meter is not None),
             now_ns=self._now_ns,
         )
+
+    @property
+    def newest(self) -> int:
+        """See :attr:`gateway.uplinks.base.UplinkContext.newest`."""
+        return self._intake.engine.store.spool.newest
 
     @property
     def detail(self) -> str:
@@ -216,7 +226,16 @@ class UplinkLink:
         (away.discard if state == "up" else away.add)(self.name)
 
     def _rank_of(self, pipeline: str) -> int:
+        if self.meter is not None and pipeline in self.meter.aside:
+            return len(self._rank) + 1
         return self._rank.get(pipeline, len(self._rank))
+
+    def put_aside(self, pipelines: frozenset[str]) -> None:
+        """Of these pipelines nothing is sent from now on, until others are named; it waits in the spool."""
+        if self.meter is not None and pipelines != self.meter.aside:
+            self.meter.aside = pipelines
+            self.feed.gate.shut = len(self._rank) + 1
+            self.feed.regroup()
 
     def _save_budget(self, value: bytes) -> None:
         self.remember(_BUDGET, value)
@@ -234,19 +253,26 @@ class UplinkLink:
 
     async def next(self) -> Batch:
         """See :meth:`gateway.uplinks.base.UplinkContext.next`."""
-        return await self.feed.next()
+        batch = await self.feed.next()
+        if self.meter is not None:
+            self.meter.handed(batch, asyncio.get_running_loop().time())
+        return batch
 
     def ready(self, limit: int) -> list[Batch]:
         """See :meth:`gateway.uplinks.base.UplinkContext.ready`."""
         batches: list[Batch] = []
         while len(batches) < limit and (batch := self.feed.ready()) is not None:
             batches.append(batch)
+            if self.meter is not None:
+                self.meter.handed(batch, asyncio.get_running_loop().time())
         return batches
 
     def done(self, batch: Batch) -> None:
         """See :meth:`gateway.uplinks.base.UplinkContext.done`."""
         self.stats.acknowledged += 1
         self.stats.samples += len(batch.frame)
+        if self.meter is not None:
+            self.meter.acknowledged(batch, asyncio.get_running_loop().time())
         self.feed.done(batch.seq)
 
     def give_up(self, batch: Batch, reason: str) -> None:
@@ -277,13 +303,18 @@ class UplinkLink:
     def heard(self, committed: Committed) -> None:
         """A commit has written rows, taken some away, or both."""
         if committed.delivered:
-            self.feed.removed([seq for uplink, seq in committed.delivered if uplink == self.name])
+            removed = [seq for uplink, seq in committed.delivered if uplink == self.name]
+            self.feed.removed(removed)
+            if self.meter is not None:
+                self.meter.removed(removed)
         if gone := committed.given_up.get(self.name):
             self.feed.forget(gone)
         for uplink, after in committed.repeats:
             if uplink == self.name:
                 self.feed.again(after)
         if batches := committed.batches.get(self.name):
+            if self.meter is not None:
+                self.meter.made(batches)
             self.feed.offer(batches)
 
     def start(self) -> None:
@@ -295,6 +326,8 @@ class UplinkLink:
                 await uplink.run(self)
             finally:
                 self.feed.rewind()
+                if self.meter is not None:
+                    self.meter.begin()
 
         what = f"uplink {self.name}"
         longest_s = float(getattr(self.config, "reconnect", LONGEST_PAUSE_S))
@@ -312,5 +345,6 @@ class UplinkLink:
         self.stats.link = "down"
 
     def status(self) -> dict[str, Any]:
-        """For ``status``: what is counted, and how the feed stands."""
-        return self.stats.as_dict() | {"lanes": self.feed.status()}
+        """For ``status``: what is counted, how the feed stands, and what keeps it to what the link carries."""
+        adapt = None if self.control is None else self.control.as_dict()
+        return self.stats.as_dict() | {"lanes": self.feed.status(), "adapt": adapt}

@@ -29,6 +29,8 @@ async def status(inside: Inside) -> dict[str, Any]:
         "hidden": {name: row for name, row in engine["pipelines"].items() if name in unseen},
         "alerts": inside.alerts.status(),
         "broker": inside.broker.status() if inside.broker is not None else None,
+        "network": inside.network.status(),
+        "reduction": inside.reduction.status(),
         "findings": len(inside.joining.findings.rows()),
         "uplinks": {name: uplink.status() | {"spool": waiting[name]} for name, uplink in inside.uplinks.items()},
         "store": engine["store"],

@@ -33,6 +33,10 @@ State = dict[str, Any]
 """A snapshot: names to numpy arrays, numbers, texts, and dicts of those."""
 
 
+class Settled(dict[str, Any]):
+    """A part of a snapshot that nobody changes any more: the same object says the same in each snapshot."""
+
+
 class StateClass(enum.StrEnum):
     """What moving an operator to another node would take (the seam for placement)."""
 

@@ -114,6 +114,11 @@ class Step:
         return self.operator.bound is not None and not self._dry_run
 
     @property
+    def configured(self) -> Bound | None:
+        """The bound that the configuration says, whichever is in force."""
+        return self._create().bound
+
+    @property
     def told_bound(self) -> dict[str, Any]:
         """The bound as batches carry it: ``{"step": "deadband", "points": [...], "percent": 0.5}``."""
         assert self.operator.bound is not None

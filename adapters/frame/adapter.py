@@ -22,7 +22,7 @@ class FrameAdapter(Adapter):
 
     async def run(self, ctx: Context) -> None:
         """See the base class."""
-        link = Link(ctx, self._config)
+        link = self.link(ctx)
         try:
             ctx.link("", up=True, detail=await link.open())
             self._link = link
@@ -40,6 +40,10 @@ class FrameAdapter(Adapter):
             raise
         finally:
             await link.close()
+
+    def link(self, ctx: Context) -> Link:
+        """A connection, not yet open."""
+        return Link(ctx, self._config)
 
     async def reconfigure(self, config: AdapterConfig) -> bool:
         """See the base class: children come and go on the connection that there is."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from adapters.base import Context, Receipt
     from adapters.frame.config import FrameConfig
     from adapters.frame.ledger import Record
+    from adapters.frame.source import Source
 
 FILTERS: Final = "filters"
 """What the adapter remembers under it: the filters that the broker keeps for the session."""
@@ -51,11 +52,12 @@ class Handed:
 class Link:
     """From a connection to its end."""
 
-    def __init__(self, ctx: Context, config: FrameConfig) -> None:
+    def __init__(self, ctx: Context, config: FrameConfig, source: Source | None = None) -> None:
+        """Not yet open; ``source`` in place of the one that the URL names."""
         self._ctx = ctx
         self._config = config
         self._client_id = config.client_id or f"onpath-{ctx.gateway}-{ctx.name}"
-        self._source = source_of(config, self._client_id, ctx.now_ns, ctx.stats.reasons)
+        self._source = source or source_of(config, self._client_id, ctx.now_ns, ctx.stats.reasons)
         self._reader = Reader()
         self._memory = Memory(ctx)
         self._taking = Taking(ctx, config, self._memory)

@@ -45,9 +45,14 @@ def _plain(problems: Iterable[Problem]) -> list[dict[str, Any]]:
     return [{field: getattr(problem, field) for field in fields} for problem in problems]
 
 
-def print_schema() -> None:
-    """Print the JSON Schema."""
-    print(json.dumps(schema(), indent=2))
+def print_schema(*, of_service: bool = False) -> None:
+    """Print the JSON Schema of a configuration, or of a service."""
+    if of_service:
+        from gateway.network.service import ServiceConfig
+
+        print(json.dumps(schema(ServiceConfig, "onpath service"), indent=2))
+    else:
+        print(json.dumps(schema(), indent=2))
 
 
 def list_plugins(*, as_json: bool) -> None:

@@ -19,6 +19,7 @@ SECTIONS: Final = {
     "Find what is wrong": ("doctor", "show-config", "modbus", "coap"),
     "Try": ("test", "simulate"),
     "Upstream": ("receive", "decode"),
+    "A network of gateways": ("service", "nodes", "controller", "hub"),
     "This shell": ("completion",),
 }
 """The verbs as the help lists them; what is in none of them comes last."""

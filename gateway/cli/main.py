@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
-from gateway.cli import caring, coap, console, importing, modbus, spool, versions, watching
+from gateway.cli import caring, coap, console, importing, modbus, service, spool, versions, watching
 from gateway.cli.exits import Verbs, ending
 from gateway.cli.options import DEFAULT_CONFIG, AsJson, ConfigPath, StatePath
 from gateway.errors import ConfigError, OnpathError
@@ -32,6 +32,7 @@ app.add_typer(spool.app)
 app.add_typer(versions.app)
 app.add_typer(console.app)
 app.add_typer(importing.app)
+service.register(app)
 
 # Verbs that ask the running gateway
 watching.register(app)
@@ -74,11 +75,13 @@ def check(
 
 
 @app.command()
-def schema() -> None:
+def schema(
+    service: Annotated[bool, typer.Option("--service", help="Of services, for a network of gateways.")] = False,
+) -> None:
     """Print the JSON Schema of the configuration, for editors."""
     from gateway.cli.configuration import print_schema
 
-    print_schema()
+    print_schema(of_service=service)
 
 
 @app.command()

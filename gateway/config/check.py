@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
 from adapters.mqtt.config import EMBEDDED
+from gateway.budget.summaries import SUMMARY
 from gateway.config.convert import MAX_SUGGESTIONS, locate
 from gateway.config.hidden import HEARTBEAT, hidden
 from gateway.config.leaves import suggestion
@@ -58,7 +59,8 @@ class _Checker:
             for name in getattr(self.config, section):
                 if name.startswith(ALERT) or name in self.hidden:
                     path: Path = (section, name)
-                    message = f"the name is taken by {'the heartbeat' if name == HEARTBEAT else 'alerts'}"
+                    what = "a summary" if name.startswith(SUMMARY) else "alerts"
+                    message = f"the name is taken by {'the heartbeat' if name == HEARTBEAT else what}"
                     self.problems.append(self._key(path).problem(path_text(path), message))
         for name in self.config.pipelines.keys() & self.config.uplinks.keys():
             here, other = self._key(("pipelines", name)), self._key(("uplinks", name))
@@ -170,6 +172,7 @@ class _Checker:
                     mark = locate(self.root, where) or self.root.mark
                     message = f'no pipeline named "{one}" sends to this uplink{self._suggest(one, feeding)}'
                     self.warnings.append(mark.problem(path_text(where), message))
+            self._adapt(name)
             if len(set(options.priority)) < len(options.priority):
                 self._at((*path, "priority"), "a pipeline is named twice")
             if options.bandwidth is not None and options.bandwidth < LEAST_BANDWIDTH:
@@ -177,6 +180,24 @@ class _Checker:
             spent = options.budget and options.budget.when_spent
             if spent is BudgetSpent.PRIORITY and not options.priority:
                 self._at((*path, "budget", "when_spent"), "then name in priority what goes on")
+
+    def _adapt(self, uplink: str) -> None:
+        """The pipelines and steps that ``adapt`` names."""
+        adapt = self.config.uplinks[uplink].adapt
+        path: Path = ("uplinks", uplink, "adapt")
+        for at, name in enumerate(adapt.protect if adapt else ()):
+            if name not in self.config.pipelines:
+                near = self._suggest(name, self.config.pipelines.keys())
+                self._at((*path, "protect", at), f'no pipeline is named "{name}"{near}')
+        for key in adapt.steps if adapt else ():
+            name, _, word = key.partition("/")
+            pipeline = self.config.pipelines.get(name)
+            kinds = [] if pipeline is None else [step.operator[0] for step in pipeline.steps]
+            if pipeline is None:
+                near = self._suggest(name, self.config.pipelines.keys())
+                self._at((*path, "steps", key), f'no pipeline is named "{name}"{near}')
+            elif word and word not in kinds and not (word.isdecimal() and int(word) < len(kinds)):
+                self._at((*path, "steps", key), f'"{name}" has no step "{word}"{self._suggest(word, set(kinds))}')
 
     def _at(self, path: Path, message: str) -> None:
         self._report((locate(self.root, path) or self.root.mark, path), message)

@@ -21,8 +21,10 @@ from gateway.config.plugins import installed
 from gateway.config.sections import BrokerConfig, BrokerWord, DiscoveryConfig
 from gateway.console.config import ConsoleConfig
 from gateway.errors import FieldError
+from gateway.network.config import NetworkConfig
 from gateway.own.config import HeartbeatConfig, MetricsConfig
 from gateway.point import Name
+from gateway.reduction.config import ReductionConfig
 from gateway.store.config import Queue, StoreConfig
 from pipelines.base import Glob, OperatorConfig
 
@@ -172,6 +174,10 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The gateway's own metrics as points."""
     heartbeat: HeartbeatConfig | None = None
     """A sign of life upstream."""
+    network: NetworkConfig | None = None
+    """This gateway as a node of a network of gateways."""
+    reduction: ReductionConfig | None = None
+    """Sums of the vectors of many workers, added on their way; ``{}`` for all defaults."""
     store: StoreConfig = StoreConfig()
     """How input and unsent output are kept on disk."""
     clock: ClockTrust = ClockTrust.PLAUSIBLE

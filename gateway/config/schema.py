@@ -30,10 +30,10 @@ _BOUNDS = {
 }
 
 
-def schema() -> Schema:
-    """The schema of a whole configuration."""
+def schema(of: type = GatewayConfig, title: str = "onpath configuration") -> Schema:
+    """The schema of a whole configuration, or of another file that is read like one."""
     maker = _Maker()
-    top = maker.struct(type_info(GatewayConfig))
+    top = maker.struct(type_info(of))
     reference = {
         "type": "string",
         "pattern": r"\$\{",
@@ -41,7 +41,7 @@ def schema() -> Schema:
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "onpath configuration",
+        "title": title,
         **top,
         "$defs": {"reference": reference, **dict(sorted(maker.definitions.items()))},
     }

@@ -49,6 +49,8 @@ class Advert(msgspec.Struct, frozen=True, kw_only=True):
     boot: int
     """When the process started, ns since 1970 UTC."""
     number: int
+    said_ms: int = 0
+    """When, by the node's own clock, UTC ms since 1970: for people, nothing is decided by it. 0: not known."""
     every_s: float
     """Its period; after three of them without news the node counts as gone."""
     version: str = ""

@@ -121,8 +121,8 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     tier: Tier = Tier.ACCESS
     """``access`` (has devices), ``aggregation`` (has access nodes below it) or ``core``."""
     site: Name = "site"
-    """Where it stands, for services that are for some sites only; a label ``site`` of all points in services. What comes
-    from one site is brought together by one worker of the core."""
+    """Where it stands, for services that are for some sites only; a label ``site`` of all points in services. What
+    comes from one site is brought together by one worker of the core."""
     labels: dict[str, str] = {}
     """More labels for all of this node's points in services, such as ``{floor: "3", building: west}``."""
     parents: list[Name] = []
@@ -137,6 +137,9 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """In the core: how often what was computed is made durable; gateways keep their copies until then."""
     corrections: Duration = Duration(86_400)
     """In the core: how long after a result a late part of it still corrects it."""
+    results: list[Name] = []
+    """Services whose results this node takes in like samples of a device, as ``<service>/<point>``, for its own
+    pipelines and uplinks."""
     share: list[ShareConfig] = []
     """Points that other nodes may ask for."""
     neighbours: dict[Name, NeighbourConfig] = {}

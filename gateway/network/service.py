@@ -9,7 +9,7 @@ import msgspec
 from gateway.config.model import Step
 from gateway.errors import FieldError
 from gateway.network.config import Tier
-from gateway.point import Name
+from gateway.point import Name, compile_glob
 from gateway.units import Duration, Size
 from pipelines.base import Glob
 from pipelines.bounds import Bound
@@ -29,6 +29,10 @@ class InputConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def globs(self) -> tuple[str, ...]:
         """``points`` as a tuple, also if a single glob was written."""
         return (self.points,) if isinstance(self.points, str) else tuple(self.points)
+
+    def at(self, site: str) -> bool:
+        """Whether nodes of a site take part."""
+        return any(compile_glob(glob).match(site) for glob in self.sites)
 
 
 class IntentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -62,8 +66,8 @@ class ServiceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     inputs: InputConfig
     """What goes in."""
     steps: list[Step] = []
-    """The operators, in order, as in a pipeline. Points are called ``<node>/<point>`` here, and have the labels ``site``
-    and ``node`` besides their own."""
+    """The operators, in order, as in a pipeline. Points are called ``<node>/<point>`` here, and have the labels
+    ``site`` and ``node`` besides their own."""
     place: dict[str, list[Tier]] = {}
     """Tiers where a step may run, by the operator's name; left out: wherever it can."""
     intent: IntentConfig = IntentConfig()

@@ -54,6 +54,8 @@ class Spool:
     """Rows that are being sent just now, by uplink: what is thinned must not be sent as well."""
     away: set[str] = field(default_factory=set)
     """Uplinks whose link is down: what is kept for them stays, for the other side may have lost it just now."""
+    levels: dict[str, int] = field(default_factory=dict)
+    """The level of zstd by uplink, where it is not that of the format."""
     lost: dict[str, int] = field(default_factory=dict)
     """Samples given up since the start, by uplink."""
     thinned: dict[str, int] = field(default_factory=dict)
@@ -119,8 +121,9 @@ class Spool:
         """Write samples as rows of at most :data:`MAX_ROW`; makes room or refuses by the rule for full."""
         batches: list[Batch] = []
         frame = grouped(frame)  # as it will be read back: one record id has one content, also after a restart
+        level = self.levels.get(uplink, columns.LEVEL)
         for part in cut(frame):
-            block = columns.encode(part)
+            block = columns.encode(part, level)
             if self._room.make(uplink, pipeline, part, len(block), now_ns):
                 batches.append(self.insert(uplink, pipeline, part, block, now_ns, bounds))
         return batches

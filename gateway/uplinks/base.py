@@ -57,6 +57,10 @@ class UplinkContext(Protocol):
     log: logging.LoggerAdapter[logging.Logger]
     stats: UplinkStats
 
+    @property
+    def newest(self) -> int:
+        """The highest seq that a row has by now, of whatever uplink; those made later have higher ones."""
+
     def remember(self, key: str, value: bytes) -> None:
         """Keep what must outlive a restart, such as a session's number; written with a next commit."""
 

@@ -170,6 +170,13 @@ class Feed:
             lane.put_back(after + 1, self._offered)
         self._news.set()
 
+    def regroup(self) -> None:
+        """Pipelines have other ranks now: what waits, and was not handed out, is read from the spool again."""
+        self._stop_reading()
+        for lane in self._lanes:
+            lane.put_back(1, self._offered)
+        self._news.set()
+
     # What the uplink asks for
 
     async def next(self) -> Batch:
@@ -340,6 +347,7 @@ class Feed:
 
     async def drained(self) -> None:
         """Wait until everything that was offered is done."""
-        while self._open or not all(lane.empty for lane in self._lanes):
+        lanes = [lane for rank, lane in enumerate(self._lanes) if rank != self.gate.shut]
+        while self._open or not all(lane.empty for lane in lanes):
             self._progress.clear()
             await self._progress.wait()

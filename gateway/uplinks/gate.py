@@ -46,6 +46,8 @@ class Gate:
         """Bytes sent to bytes of the rows, lately."""
         self._rows = 0
         self.backlog_samples = 0
+        self.shut: int | None = None
+        """The rank of what is put aside: nothing of it goes."""
 
     def live(self, rank: int) -> bool:
         """Whether a live row of this rank may go now."""
@@ -56,8 +58,10 @@ class Gate:
         return in_flight < int(self.window.limit) and self.live(rank) and self._rate_s() == 0
 
     def open(self, rank: int) -> bool:
-        """Whether the budget lets rows of this rank go."""
+        """Whether the budget lets rows of this rank go, and they are not put aside."""
         self.count()
+        if rank == self.shut:
+            return False
         if self.budget is None or not self.budget.closed:
             return True
         return self.budget.config.when_spent is BudgetSpent.PRIORITY and rank < self._important

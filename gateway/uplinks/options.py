@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
+from gateway.budget.config import AdaptConfig
 from gateway.errors import FieldError
 from gateway.point import Name
 from gateway.store.config import QueueConfig
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "AdaptConfig",
     "BacklogConfig",
     "BatchOptions",
     "BudgetConfig",
@@ -100,6 +102,9 @@ class UplinkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Payload bytes a second, at most: ``64kB/s``, ``512kbit/s``. Left out: no limit."""
     budget: BudgetConfig | None = None
     """How many payload bytes may be sent a month, week or day. Left out: no limit."""
+    adapt: AdaptConfig | None = None
+    """Keep to what the link carries by widening the error bounds of the steps before it. Left out: bounds stay as they
+    are, and what is too much waits."""
     priority: tuple[Name, ...] = ()
     """Pipelines whose batches go first, the most important first; those not named come last. The others also give way
     first when the spool is full."""

@@ -32,12 +32,14 @@ from gateway.wire.series import Runs
 
 VERSION: Final = 2
 MAX_SAMPLES: Final = 1 << 24
+LEVEL: Final = 3
+"""Of zstd, where nothing else is said."""
 _COLUMNS, _PLAIN = 0, 1
 _ROOM: Final = 3 * WIDTH
 """No more bytes a sample than these, before compression, come out of :func:`pack`."""
 
 
-def encode(frame: Frame, level: int = 3) -> bytes:
+def encode(frame: Frame, level: int = LEVEL) -> bytes:
     """The bytes of a frame, with a checksum. Grouping by point is part of the format; see :func:`decode`."""
     return seal(pack(frame), level)
 

@@ -202,6 +202,47 @@ def test_reload_keeps_state_and_flushes_what_goes(tmp_path):
     engine.store.close()
 
 
+CHAINED = config_of("""
+gateway: g
+state: /nowhere
+pipelines:
+  a: {from: ["**"], steps: [{window: {every: 5s, stats: [count], partial: true}}], to: [b]}
+  b: {steps: [{merge: {stats: [count]}}], to: [c]}
+  c: {steps: [{scale: {factor: 2}}], to: [out]}
+uplinks:
+  out: {type: stdout}
+""")
+
+
+@pytest.mark.parametrize("left", ["abc", "bc", "c", "a", ""])
+def test_what_a_removed_step_held_goes_on_through_pipelines_that_stay_or_go(tmp_path, left):
+    engine = engine_over(tmp_path, CHAINED)
+    engine.directory.add(Point(name="p0"))
+    engine.commit(Group([Frame.of([0, 0], [100 * S, 101 * S], [1.0, 10.0]), Tick(101 * S)]), 0)
+    pipelines = {name: one for name, one in CHAINED.pipelines.items() if name in left}
+    if left == "a":
+        pipelines["a"] = msgspec.structs.replace(pipelines["a"], to=["out"])
+    engine.reconfigure(pipelines, 0)
+    engine.commit(Group([Tick(200 * S)]), 0)
+    engine.commit(Group([Tick(400 * S)]), 0)
+    found = concat([frame for _, frame in spooled(engine)])
+    values = {engine.directory.name(p): v for p, v in zip(found.point.tolist(), found.value.tolist(), strict=True)}
+    if left == "a":  # it was not removed: its window goes out as it is
+        assert values["p0#count"] == 2
+    else:
+        assert values["p0#count"] == 4
+    engine.store.close()
+
+
+def test_why_pipelines_are_others_is_remembered_with_the_exchange(tmp_path):
+    engine = engine_over(tmp_path, CONFIG)
+    engine.reconfigure(dict(CONFIG.pipelines), 0, {("who", "what"): b"plan 7"})
+    engine.store.close()
+    engine = engine_over(tmp_path, CONFIG)
+    assert engine.memory["who", "what"] == b"plan 7"
+    engine.store.close()
+
+
 def test_a_failed_commit_is_not_durable_and_the_engine_begins_again(tmp_path):
     engine = engine_over(tmp_path, CONFIG)
     engine.directory.add(Point(name="p0"))

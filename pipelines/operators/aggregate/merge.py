@@ -24,6 +24,8 @@ class LatePartial(enum.StrEnum):
 
     DROP = "drop"
     PASS = "pass"  # noqa: S105 - a policy, not a password
+    PARTIAL = "partial"
+    CORRECTION = "correction"
 
 
 class MergeConfig(OperatorConfig, frozen=True, kw_only=True):
@@ -47,7 +49,12 @@ class MergeConfig(OperatorConfig, frozen=True, kw_only=True):
         {"stats": ["count", "sum", "mean", "min", "max", "stddev", "p50", "histogram"]},
         {"stats": ["count", "p95"], "partial": True, "over": "all", "name": "site/all", "lateness": "1s"},
         {"stats": ["coverage"], "sources": 2, "late": "pass", "over": "label area", "name": "{area}"},
-    )
+        {"stats": ["count", "sum", "p50"], "partial": True, "late": "partial", "lateness": "0s"},
+        {
+            "stats": ["count", "sum", "max", "p90", "histogram"], "late": "correction", "corrections": "5s",
+            "lateness": "0s",
+        },
+    )  # fmt: skip
 
     stats: tuple[Stat, ...] = ("count", "mean", "min", "max")
     """Which results, in this order: ``count``, ``sum``, ``mean``, ``min``, ``max``, ``range``, ``variance``,
@@ -55,8 +62,12 @@ class MergeConfig(OperatorConfig, frozen=True, kw_only=True):
     lateness: Duration = Duration(30)
     """How long a window waits for partial results after the first that is as new or newer."""
     late: LatePartial = LatePartial.DROP
-    """Partial results that come later: ``drop`` them, or ``pass`` them on as they are. Counted as ``late`` in both
-    cases."""
+    """Partial results that come later: ``drop`` them, ``pass`` them on as they are, with ``partial: true`` give them as
+    one more ``partial`` result of their window, or, in the last merge, send the window's results again as a
+    ``correction``. Counted as ``late`` in all cases. With ``partial`` and ``correction`` what is ``early`` is kept,
+    too."""
+    corrections: Duration = Duration(86_400)
+    """How long after it was given a window can be corrected; what comes later is dropped as ``too-late``."""
     sources: Annotated[int, msgspec.Meta(ge=1)] | None = None
     """How many windows a result is made of when nothing is missing; ``coverage`` is less where some are."""
     relative_error: Annotated[float, msgspec.Meta(ge=0.0001, le=0.2)] = 0.01
@@ -72,6 +83,12 @@ class MergeConfig(OperatorConfig, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         check_stats(self.stats, _KNOWN)
         check_over(self.over, self.name)
+        if self.late is LatePartial.PARTIAL and not self.partial:
+            raise FieldError("late", "partial is for partial: true, whose results merge; the last merge has correction")
+        if self.late is LatePartial.CORRECTION and self.partial:
+            raise FieldError("late", "correction is for the last merge; with partial: true write late: partial")
+        if self.corrections <= 0:
+            raise FieldError("corrections", "must be longer than 0")
         if self.sources is not None and self.partial:
             raise FieldError("sources", "is for the last merge, not for one that gives partial results again")
 

@@ -14,9 +14,10 @@ from pipelines.base import Operator, State, StateClass, grown
 from pipelines.operators.aggregate.ddsketch import Bins
 from pipelines.operators.aggregate.groups import NONE, Over, Targets
 from pipelines.operators.aggregate.merge import LatePartial, MergeConfig
+from pipelines.operators.aggregate.merge_kept import Kept
 from pipelines.operators.aggregate.window_cells import Cells, Keep
 from pipelines.operators.aggregate.window_clock import PointClocks
-from pipelines.operators.aggregate.window_operator import keep_for, resolution
+from pipelines.operators.aggregate.window_keep import keep_for, resolution
 from pipelines.operators.aggregate.window_partials import Share, What, bins_for, partials, share_of
 from pipelines.operators.aggregate.window_results import Wanted, results
 from pipelines.operators.facts import Facts
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 _GRID_NS: Final = 1_000_000
 """Windows end at whole milliseconds."""
 _LARGEST: Final = 2.0**62
+_TIMES: Final = 16
+"""Within the time for corrections it is looked so many times what need not be kept any more."""
 _EXTREMES: Final = {What.MIN: np.minimum, What.MAX: np.maximum}
 
 
@@ -54,6 +57,10 @@ class Merge(Operator):
         )
         self._cells = Cells(keep, Facts(points, 1, resolution))
         self._clocks = PointClocks()
+        self._all = config.late in {LatePartial.PARTIAL, LatePartial.CORRECTION}
+        """Whether each partial result comes into its window, however late or early it is."""
+        self._kept = Kept(self._cells) if config.late is LatePartial.CORRECTION else None
+        self._now_ns = self._swept_ns = 0
         self._wanted = Wanted(
             stats=config.stats,
             bins=self._bins,
@@ -78,28 +85,49 @@ class Merge(Operator):
         off = frame.time % _GRID_NS != 0
         self.counts.drop("no-window", int(np.count_nonzero(off)))
         wild = self._clocks.early(rows[~off], frame.time[~off])
-        if wild is not None:
+        if wild is not None and not self._all:
             self.counts.drop("early", int(np.count_nonzero(wild)))
             off[np.flatnonzero(~off)[wild]] = True
         if off.any():
             frame, rows = frame.take(~off), rows[~off]
         numbers = frame.time // _GRID_NS
         late = self._clocks.late(rows, numbers)
-        self._clocks.see(rows, frame.time)
+        if wild is not None and self._all:  # waits for its time, and moves nothing
+            self.counts.reasons["early"] += int(np.count_nonzero(wild))
+            self._clocks.see(rows[~wild], frame.time[~wild])
+        else:
+            self._clocks.see(rows, frame.time)
         passed = EMPTY
         if late.any():
-            passed = self._treat_late(frame.take(late))
-            frame, rows, numbers = frame.take(~late), rows[~late], numbers[~late]
+            gone, passed = self._treat_late(frame, rows, late)
+            frame, rows, numbers = frame.take(~gone), rows[~gone], numbers[~gone]
         self._add(frame, self._cells.slots(rows, numbers))
         self.counts.queued += len(frame)
         return passed
 
-    def _treat_late(self, late: Frame) -> Frame:
+    def _treat_late(self, frame: Frame, rows: Ids, late: Mask) -> tuple[Mask, Frame]:
+        """Which samples do not go into a window, [n], and what passes."""
+        n = int(np.count_nonzero(late))
         if self._config.late is LatePartial.DROP:
-            self.counts.drop("late", len(late))
-            return EMPTY
-        self.counts.reasons["late"] += len(late)
-        return late
+            self.counts.drop("late", n)
+            return late, EMPTY
+        self.counts.reasons["late"] += n
+        if self._config.late is LatePartial.PASS:
+            return late, frame.take(late)
+        gone = late & self._over(rows, frame.time // _GRID_NS)
+        self.counts.drop("too-late", int(np.count_nonzero(gone)))
+        return gone, EMPTY
+
+    def _over(self, rows: Ids, numbers: Times) -> Mask:
+        """Which windows cannot be corrected any more, [n]: by their group's time and by that of ticks, too.
+
+        One source with a wild date may carry the time of its group away; that takes nothing from the others.
+        """
+        if self._kept is None:
+            return np.zeros(len(rows), np.bool_)
+        self._clocks.grow(int(rows.max(initial=-1)) + 1)
+        wait = self._config.lateness.ns + self._config.corrections.ns
+        return numbers <= np.minimum(self._clocks.marks(wait)[rows], self._now_ns - wait) // _GRID_NS
 
     def _add(self, frame: Frame, slots: Index) -> None:
         """Join partial results, [n], to their cells, [n]."""
@@ -139,6 +167,10 @@ class Merge(Operator):
     def tick(self, now_ns: int) -> Frame:
         """The results of windows that waited long enough."""
         self._clocks.tick(now_ns)
+        self._now_ns = max(now_ns, self._now_ns)
+        if self._kept is not None and self._now_ns - self._swept_ns > self._config.corrections.ns // _TIMES:
+            self._kept.forget(self._over)
+            self._swept_ns = self._now_ns
         if not len(self._cells):
             return EMPTY
         marks = self._clocks.marks(self._config.lateness.ns)[self._cells.column("point")]
@@ -154,31 +186,43 @@ class Merge(Operator):
     def _close(self, chosen: Mask) -> Frame:
         if not chosen.any():
             return EMPTY
+        if self._kept is not None:
+            self._kept.recall(np.flatnonzero(chosen))
         closed = self._cells.pop(chosen)
         inputs = int(closed.columns["told"].sum())
         self.counts.queued -= inputs
         self.counts.aggregated += inputs
         self._clocks.close(closed.columns["point"], closed.columns["number"])
+        if self._kept is not None:
+            again = self._kept.has(closed.columns["point"], closed.columns["number"])
+            self.counts.reasons["corrected"] += int(np.count_nonzero(again))
+            self._kept.add(closed)
+            closed = closed.marked(again)
         frame = self._results(closed, closed.columns["number"] * _GRID_NS)
         self.counts.derived += len(frame)
         return frame
 
     def _results(self, closed: Closed, end: Times) -> Frame:
-
         if self._config.partial:
             return partials(self._sources.targets, self._wanted, closed, end)
         return results(self._sources.targets, self._wanted, closed, np.zeros(len(closed), np.int64), end)
 
     def snapshot(self) -> State:
-        """Windows that wait, and how far their groups have come."""
+        """Windows that wait or are kept, and how far their groups have come."""
         targets = self._sources.targets.snapshot()
-        return {"targets": targets, "clocks": self._clocks.snapshot(), **self._cells.snapshot()}
+        state = {"targets": targets, "clocks": self._clocks.snapshot(), **self._cells.snapshot()}
+        if self._kept is not None:
+            state |= {"kept": self._kept.snapshot(), "now": self._now_ns, "swept": self._swept_ns}
+        return state
 
     def restore(self, state: State) -> None:
         """The inverse of :meth:`snapshot`."""
         self._sources.restore(state["targets"])
         self._clocks.restore(state["clocks"])
         self._cells.restore(state)
+        if self._kept is not None:
+            self._kept.restore(state["kept"])
+            self._now_ns, self._swept_ns = state["now"], state["swept"]
 
 
 class _Sources:

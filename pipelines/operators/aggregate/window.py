@@ -49,6 +49,7 @@ class Late(enum.StrEnum):
     NEXT = "next"
     PASS = "pass"  # noqa: S105 - a policy, not a password
     CORRECTION = "correction"
+    PARTIAL = "partial"
 
 
 class Align(enum.StrEnum):
@@ -117,6 +118,8 @@ class WindowConfig(OperatorConfig, frozen=True, kw_only=True):
             "every": "1s", "stats": ["variance", "histogram", "p90", "coverage"], "partial": True,
             "bins": {"from": 0, "to": 300, "count": 3}, "relative_error": 0.05,
         },
+        {"every": "1s", "stats": ["count", "sum", "max", "p50"], "partial": True, "late": "partial", "lateness": "0s"},
+        {"every": "3s", "slide": "1s", "stats": ["sum"], "partial": True, "late": "partial", "lateness": "0s"},
     )  # fmt: skip
 
     every: Duration = DEFAULT_EVERY
@@ -138,7 +141,9 @@ class WindowConfig(OperatorConfig, frozen=True, kw_only=True):
     """How long after its end a window waits for samples that are out of order."""
     late: Late = Late.DROP
     """A sample whose window has closed: ``drop`` it, count it into the ``next`` open window of its point, ``pass`` it
-    on as it is, or send the window's results again as a ``correction``. Counted as ``late`` in all cases."""
+    on as it is, send the window's results again as a ``correction``, or, with ``partial: true``, give one more
+    ``partial`` result of its window, so that nothing is lost where they merge; then what is ``early`` is kept, too.
+    Counted as ``late`` in all cases."""
     corrections: Duration = Duration(600)
     """How long after closing a window can be corrected; what comes later is dropped as ``too-late``."""
     expect: Duration | None = None
@@ -290,6 +295,8 @@ def _check_align(config: WindowConfig) -> None:
 
 
 def _check_late(config: WindowConfig) -> None:
+    if config.late is Late.PARTIAL and not config.partial:
+        raise FieldError("late", "partial is for partial: true, whose results merge")
     if config.late is Late.NEXT and config.runs:
         raise FieldError("late", "next is for windows of time; sessions and counts drop late samples or pass them")
     if config.late is not Late.CORRECTION:
@@ -304,7 +311,8 @@ def _check_late(config: WindowConfig) -> None:
     }
     for word, there in wrong.items():
         if there:
-            raise FieldError("late", f"correction does not go with {word}; use drop, next or pass")
+            others = "drop, pass or partial" if word == "partial" else "drop, next or pass"
+            raise FieldError("late", f"correction does not go with {word}; use {others}")
     if config.corrections <= 0:
         raise FieldError("corrections", "must be longer than 0")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from pipelines.operators.aggregate.window import ORDERED, Late
 from pipelines.operators.aggregate.window_calendar import windows_of
 from pipelines.operators.aggregate.window_cells import ABOVE, Cells, Closed, Keep
 from pipelines.operators.aggregate.window_clock import PointClocks
-from pipelines.operators.aggregate.window_columns import EXACTLY, columns_for
+from pipelines.operators.aggregate.window_keep import keep_for, resolution
 from pipelines.operators.aggregate.window_order import Holds, Pieces, Runs, Waiting
 from pipelines.operators.aggregate.window_partials import partials
 from pipelines.operators.aggregate.window_results import SECOND_NS, Wanted, results
@@ -23,38 +24,8 @@ from pipelines.operators.facts import Facts
 
 if TYPE_CHECKING:
     from gateway.frame import Frame, Ids, Mask, Times
-    from gateway.point import Point
     from pipelines.base import Points
     from pipelines.operators.aggregate.window import WindowConfig
-
-_SQUARES: Final = frozenset({"variance", "stddev"})
-
-
-def keep_for(stats: tuple[str, ...], needs: set[str], *, exact: bool, keep: Keep) -> Keep:
-    """What cells keep for some statistics.
-
-    Args:
-        stats: the statistics.
-        needs: what else asks for columns.
-        exact: whether sums are exact.
-        keep: the sketches' bins and the histogram's edges, for those who want them.
-    """
-    wanted = needs | set(stats)
-    quantiles = any(stat.startswith("p") for stat in stats)
-    return Keep(
-        columns=columns_for(frozenset(wanted - EXACTLY if exact else wanted)),
-        bins=keep.bins if quantiles else None,
-        edges=keep.edges if "histogram" in stats else None,
-        exact=exact and not EXACTLY.isdisjoint(stats),
-        squares=not _SQUARES.isdisjoint(stats),
-        distinct="distinct" in stats,
-        durations="duration" in stats,
-    )
-
-
-def resolution(point: Point) -> tuple[float, ...]:
-    """A point's resolution as a fact, 0 for none."""
-    return (point.resolution or 0.0,)
 
 
 class Window(Operator):
@@ -75,7 +46,11 @@ class Window(Operator):
         self._windows = windows_of(config.timezone or "UTC", pane.ns, config.months or 0)
         self._clocks = PointClocks()
         bins = Bins(config.relative_error)
+        self._all = config.late is Late.PARTIAL
+        """Whether each sample comes into its window, however late or early it is."""
         self._cells = Cells(self._keep(bins), Facts(points, 1, resolution))
+        self._again = Cells(self._keep(bins), Facts(points, 1, resolution)) if self._all and self._panes > 1 else None
+        """Late samples once more, for those windows of their pane that have closed."""
         self._waiting = Waiting() if config.ordered else None
         session = 0 if config.session is None else config.session.ns
         self._runs = Runs(session, config.count or 0) if config.runs else None
@@ -121,14 +96,19 @@ class Window(Operator):
 
     def _take(self, frame: Frame, rows: Ids) -> Frame:
         wild = self._clocks.early(rows, frame.time)
-        if wild is not None:
+        if wild is not None and self._all:
+            self.counts.reasons["early"] += int(np.count_nonzero(wild))
+        elif wild is not None:
             self.counts.drop("early", int(np.count_nonzero(wild)))
-            frame, rows = frame.take(~wild), rows[~wild]
+            frame, rows, wild = frame.take(~wild), rows[~wild], None
         if self._runs is not None:
             return self._take_in_order(frame, rows)
         numbers = self._windows.number(frame.time)
         late = self._clocks.late(rows, numbers)
-        self._clocks.see(rows, frame.time)
+        if wild is None:
+            self._clocks.see(rows, frame.time)
+        else:  # what is dated wildly waits for its time and moves nothing
+            self._clocks.see(rows[~wild], frame.time[~wild])
         passed = EMPTY
         if late.any():
             frame, rows, numbers, late, passed = self._treat_late(frame, rows, numbers, late)
@@ -142,6 +122,12 @@ class Window(Operator):
     def _treat_late(self, frame: Frame, rows: Ids, numbers: Times, late: Mask) -> tuple[Frame, Ids, Times, Mask, Frame]:
         """What goes into windows: samples, rows, into which, and which of them are late; and what passes."""
         n, rule = int(np.count_nonzero(late)), self._config.late
+        if rule is Late.PARTIAL:
+            self.counts.reasons["late"] += n
+            if self._again is not None:
+                grouped = frame if self._groups is None else frame.replace(point=rows)
+                self._again.add(grouped.take(late), numbers[late], frame.point[late])
+            return frame, rows, numbers, late, EMPTY
         if rule is Late.NEXT:
             self.counts.reasons["late"] += n
             return frame, rows, np.where(late, self._clocks.first_open(rows), numbers), late, EMPTY
@@ -194,6 +180,11 @@ class Window(Operator):
         self._clocks.tick(now_ns)
         if self._waiting is not None:
             self._settle()
+        if self._again is not None and len(self._again):
+            return concat([self._give_again(self._again), self._close_due()])
+        return self._close_due()
+
+    def _close_due(self) -> Frame:
         if self._runs is None and not self._any_due():
             return EMPTY
         if not len(self._cells):
@@ -223,8 +214,11 @@ class Window(Operator):
         del delta_ns
         if self._waiting is not None:
             self._settle(everything=True)
+        again = EMPTY if self._again is None else self._give_again(self._again)
         rows, numbers = self._cells.column("point"), self._cells.column("number")
-        if self._panes > 1:
+        if self._panes > 1 and self._all:  # every window that a pane is in: the rest of it comes as another partial
+            frame = concat([again, self._slide(numbers + self._panes, everything=True)])
+        elif self._panes > 1:
             newest = np.zeros(int(rows.max(initial=-1)) + 1, np.int64)
             newest[:] = np.iinfo(np.int64).min
             np.maximum.at(newest, rows, numbers)
@@ -288,23 +282,34 @@ class Window(Operator):
         """Results of windows before ``due``, [cells], that a pane belongs to; a window goes by its last pane."""
         rows, panes = self._cells.column("point"), self._cells.column("number")
         first = np.maximum(panes, self._clocks.first_open(rows))
-        after = np.minimum(panes + self._panes, due)
-        many = np.maximum(after - first, 0)
-        slots = np.repeat(np.arange(len(rows)), many)
-        window = first[slots] + np.arange(len(slots)) - np.repeat(np.cumsum(many) - many, many)
-        order = np.lexsort((panes[slots], rows[slots], window))
-        slots, window = slots[order], window[order]
-        frame = EMPTY
-        if len(slots):
-            change = (window[1:] != window[:-1]) | (rows[slots[1:]] != rows[slots[:-1]])
-            closed = self._cells.join(slots, np.concatenate([[0], np.cumsum(change)]))
-            frame = self._give(closed, window[np.concatenate([[True], change])])
+        frame = self._of_panes(self._cells, first, np.minimum(panes + self._panes, due))
         over = np.ones(len(rows), np.bool_) if everything else panes + self._panes <= due
         if over.any():
             gone = self._cells.column("count")[over] + self._cells.column("rejected")[over]
             self._account(int(gone.sum()))
             self._cells.drop(over)
         return frame
+
+    def _give_again(self, late: Cells) -> Frame:
+        """What late samples add to windows of their panes that had closed when they came."""
+        rows, panes = late.column("point"), late.column("number")
+        frame = self._of_panes(late, panes, np.minimum(panes + self._panes, self._clocks.first_open(rows)))
+        late.drop(np.ones(len(rows), np.bool_))
+        return frame
+
+    def _of_panes(self, cells: Cells, first: Times, after: Times) -> Frame:
+        """What panes give to the windows from ``first`` on and before ``after``, [cells]."""
+        rows, panes = cells.column("point"), cells.column("number")
+        many = np.maximum(after - first, 0)
+        slots = np.repeat(np.arange(len(rows)), many)
+        window = first[slots] + np.arange(len(slots)) - np.repeat(np.cumsum(many) - many, many)
+        order = np.lexsort((panes[slots], rows[slots], window))
+        slots, window = slots[order], window[order]
+        if not len(slots):
+            return EMPTY
+        change = (window[1:] != window[:-1]) | (rows[slots[1:]] != rows[slots[:-1]])
+        closed = cells.join(slots, np.concatenate([[0], np.cumsum(change)]))
+        return self._give(closed, window[np.concatenate([[True], change])], cells)
 
     def _correct(self, due: Times, *, everything: bool = False) -> Frame:
         """Results of windows before ``due``, [cells], that have new samples; they are kept to be corrected."""
@@ -324,8 +329,8 @@ class Window(Operator):
             self._cells.drop(over)
         return frame
 
-    def _give(self, closed: Closed, numbers: Times) -> Frame:
-        """The results of windows of these numbers, [m]."""
+    def _give(self, closed: Closed, numbers: Times, cells: Cells | None = None) -> Frame:
+        """The results of windows of these numbers, [m], which other cells than the usual ones may have held."""
         if self._runs is not None:
             end = closed.columns["end"]
             length = end - closed.columns["begin"]
@@ -334,7 +339,8 @@ class Window(Operator):
             end = self._windows.end(numbers)
             length = self._windows.length(numbers) if self._panes == 1 else self._span(numbers)
         if self._config.partial:
-            frame = partials(self._names, self._wanted, closed, end)
+            wanted = self._wanted if cells is None else replace(self._wanted, exact=cells.exact)
+            frame = partials(self._names, wanted, closed, end)
         else:
             frame = results(self._names, self._wanted, closed, length, end)
         self.counts.derived += len(frame)
@@ -348,20 +354,23 @@ class Window(Operator):
     def snapshot(self) -> State:
         """Open windows and how far the points have come."""
         state: State = {"clocks": self._clocks.snapshot(), **self._cells.snapshot()}
-        for name, part in (("groups", self._groups), ("waiting", self._waiting), ("runs", self._runs)):
-            if part is not None:
-                state[name] = part.snapshot()
+        for name, part in self._parts():
+            state[name] = part.snapshot()
         if self._holds is not None:
             state |= {"holds": self._holds.snapshot(), "texts": list(self._states.texts)}
         return state
+
+    def _parts(self) -> list[tuple[str, Any]]:
+        """What has a state of its own, besides cells and clocks, by its name in snapshots."""
+        parts = {"groups": self._groups, "waiting": self._waiting, "runs": self._runs, "again": self._again}
+        return [(name, part) for name, part in parts.items() if part is not None]
 
     def restore(self, state: State) -> None:
         """The inverse of :meth:`snapshot`."""
         self._clocks.restore(state["clocks"])
         self._cells.restore(state)
-        for name, part in (("groups", self._groups), ("waiting", self._waiting), ("runs", self._runs)):
-            if part is not None:
-                part.restore(state[name])
+        for name, part in self._parts():
+            part.restore(state[name])
         if self._holds is not None:
             self._holds.restore(state["holds"])
             self._states.restore(state["texts"])

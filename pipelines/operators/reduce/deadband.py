@@ -91,7 +91,7 @@ class Deadband(Operator):
         super().__init__()
         self._points = points
         self._silence_ns = 0 if config.max_silence is None else config.max_silence.ns
-        self._bound = bound_of(config.absolute, config.percent, config.epsilon)
+        self._bound = self._configured = bound_of(config.absolute, config.percent, config.epsilon)
         self._of_value = config.percent_of == "value"
         self._tolerance = self._tolerances()
         self._previous = Suppressed() if config.previous else None
@@ -114,6 +114,7 @@ class Deadband(Operator):
             percent=self._bound.percent,
             silence_ns=self._silence_ns,
             of_value=self._of_value,
+            configured=self._configured,
         )
 
     @property
@@ -122,7 +123,7 @@ class Deadband(Operator):
         return self._bound
 
     def set_bound(self, bound: Bound) -> None:
-        """See the base class; the bands around what was sent change at once."""
+        """See the base class; the bands around what was sent change at once. Those of counters become no wider."""
         self._bound = bound
         self._tolerance = self._tolerances()
         known = np.flatnonzero(self._word != UNSEEN).astype(np.int32)

@@ -38,6 +38,7 @@ from pipelines.bounds import Bound
 from pipelines.operators.facts import Facts
 from pipelines.operators.reduce.door_walk import NOTHING, UNMARKED, UNSEEN, Door, Sample
 from pipelines.operators.reduce.lanes import MANY_LANES, Lanes
+from pipelines.operators.reduce.news import narrower
 
 if TYPE_CHECKING:
     from gateway.frame import Ids, Index, Values
@@ -62,9 +63,10 @@ Integers = npt.NDArray[np.int64]
 class Slack:
     """How far a line may pass from each sample, and how steep it may be."""
 
-    def __init__(self, points: Points, bound: Bound) -> None:
+    def __init__(self, points: Points, bound: Bound, configured: Bound) -> None:
+        self._bound, self._configured = bound, configured
         self._absolute = bound.absolute
-        self._share = None if bound.percent is None else bound.percent / 100 * SHRINK
+        self._some_relative = bound.percent is not None or configured.percent is not None
         self._mixed = self._absolute is None
         self._facts = Facts(points, 3, self._of_point)
 
@@ -73,10 +75,11 @@ class Slack:
         if point.kind is Kind.STATE:
             self._mixed = True
             return 0.0, 0.0, 0.0
-        if self._share is None:
-            return (self._absolute or 0.0) * SHRINK, 0.0, _LARGEST
-        span = math.inf if point.limits is None else point.limits[1] - point.limits[0]
-        return (self._share * span, 0.0, _LARGEST) if math.isfinite(span) else (0.0, self._share, _LARGEST)
+        found = _width(self._bound, point)
+        if point.kind is Kind.COUNTER and self._configured != self._bound:
+            self._mixed = True
+            found = narrower(_width(self._configured, point), found)
+        return (*found, _LARGEST)
 
     def around(self, ids: Ids, value: Values) -> Values | float:
         """Half the width of the gate at each sample, [n], or one for all; a share of what is not finite is 0."""
@@ -84,7 +87,7 @@ class Slack:
         if not self._mixed:
             return (self._absolute or 0.0) * SHRINK
         fixed = self._facts.column(0, ids)
-        if self._share is None:
+        if not self._some_relative:
             return fixed
         relative = self._facts.column(1, ids)
         if not relative.any():
@@ -95,6 +98,14 @@ class Slack:
     def steepest(self, ids: Ids) -> Values | float:
         """The largest slope of each point's lines, [n], or one for all."""
         return self._facts.column(2, ids) if self._mixed else _LARGEST
+
+
+def _width(bound: Bound, point: Point) -> tuple[float, float]:
+    if bound.percent is None:
+        return (bound.absolute or 0.0) * SHRINK, 0.0
+    share = bound.percent / 100 * SHRINK
+    span = math.inf if point.limits is None else point.limits[1] - point.limits[0]
+    return (share * span, 0.0) if math.isfinite(span) else (0.0, share)
 
 
 class Doors(Operator):
@@ -110,7 +121,8 @@ class Doors(Operator):
         self._points = points
         self._bound = bound
         self._silence_ns = silence_ns
-        self._slack = Slack(points, bound)
+        self._configured = bound
+        self._slack = Slack(points, bound, bound)
         self._table: Table = np.empty((len(_FLOATS) + len(_INTEGERS), 0))
         """Rows ``_FLOATS``, then the bits of ``_INTEGERS``; columns by point id."""
 
@@ -120,9 +132,9 @@ class Doors(Operator):
         return self._bound
 
     def set_bound(self, bound: Bound) -> None:
-        """See the base class; samples left out before it keep the bound that they came under."""
+        """See the base class; what was left out before keeps the bound that it came under. Counters get no wider one."""
         self._bound = bound
-        self._slack = Slack(self._points, bound)
+        self._slack = Slack(self._points, bound, self._configured)
 
     def process(self, frame: Frame) -> Frame:
         """The ends of segments, and samples that belong to none."""

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from gateway import quality as q
 from gateway.frame import group_starts
 from gateway.point import Kind
+from pipelines.bounds import Bound
 from pipelines.operators.facts import Facts
 
 if TYPE_CHECKING:
@@ -135,9 +136,11 @@ class Tolerance:
         percent: float | None,
         silence_ns: int,
         of_value: bool = False,
+        configured: Bound | None = None,
     ) -> None:
-        self._absolute = 0.0 if absolute is None else float(absolute)
-        self._share = None if percent is None else percent / 100
+        self._bound = Bound(absolute=absolute or 0.0) if percent is None else Bound(percent=percent)
+        self._configured = configured or self._bound
+        self._some_relative = self._bound.percent is not None or self._configured.percent is not None
         self._of_value = of_value
         """Whether percent always means percent of the value, also where a point has a range."""
         self._facts = Facts(points, 2, self._of_point)
@@ -148,11 +151,16 @@ class Tolerance:
         """The fixed part of a point's band, and what the last value sent adds to it by its size."""
         if point.kind is Kind.STATE:
             return 0.0, 0.0
-        if self._share is None:
-            return self._absolute, 0.0
+        found = self._width(self._bound, point)
+        return narrower(self._width(self._configured, point), found) if point.kind is Kind.COUNTER else found
+
+    def _width(self, bound: Bound, point: Point) -> tuple[float, float]:
+        if bound.percent is None:
+            return float(bound.absolute or 0.0), 0.0
+        share = bound.percent / 100
         ranged = point.limits is not None and not self._of_value
         span = point.limits[1] - point.limits[0] if ranged and point.limits else math.inf
-        return (self._share * span, 0.0) if math.isfinite(span) else (0.0, self._share)
+        return (share * span, 0.0) if math.isfinite(span) else (0.0, share)
 
     def columns(self, frame: Frame) -> New:
         """The columns of a frame's samples that matter."""
@@ -162,7 +170,7 @@ class Tolerance:
     def widths(self, ids: Ids) -> tuple[Values, Values | None]:
         """The two parts for each sample, [n]; the second is None where no band is relative."""
         fixed = self._facts.column(0, ids)
-        if self._share is None:
+        if not self._some_relative:
             return fixed, None
         relative = self._facts.column(1, ids)
         return fixed, relative if relative.any() else None
@@ -173,6 +181,11 @@ class Tolerance:
             return None
         wait = self.silence_ns - 1
         return np.minimum(times, _INT64_MAX - wait) + wait
+
+
+def narrower(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    """Of two widths, given as the fixed part and that by the value, the narrower; the second if nobody can say."""
+    return one if one[0] <= other[0] and one[1] <= other[1] else other
 
 
 def around(value: Values, fixed: Values, relative: Values | None) -> Values:

@@ -90,6 +90,7 @@ class Round(Operator):
             self._given = Bound(absolute=config.step / 2)
         elif config.epsilon is not None:
             self._given = bound_of(None, None, config.epsilon)
+        self._configured = self._given
         self._largest = 0.0
         """Half the largest step of a point seen so far."""
         self._facts = Facts(points, 3, self._of_point)
@@ -100,29 +101,30 @@ class Round(Operator):
         return self._given or Bound(absolute=self._largest)
 
     def set_bound(self, bound: Bound) -> None:
-        """See the base class; from now on it rules whatever the step was before."""
+        """See the base class; from now on it rules whatever the step was before. Counters get no longer steps."""
         self._given = bound
         self._facts = Facts(self._points, 3, self._of_point)
 
     def _of_point(self, point: Point) -> tuple[float, float, float]:
         """Numerator and denominator of the step (0: none), and the share of the value that it may be instead."""
-        step = self._step(point)
+        step = self._step(point, self._given)
+        if point.kind is Kind.COUNTER and self._given is not self._configured:
+            step = _shorter(self._step(point, self._configured), step)
         if point.kind is Kind.STATE or step is None:
             return 0.0, 1.0, 0.0
         if step < 0:
-            assert self._given is not None
-            assert self._given.percent is not None
-            return 0.0, 1.0, self._given.percent / 100
+            return 0.0, 1.0, -step
         return (*fraction(step), 0.0) if 1e-290 < step < 1e290 else (0.0, 1.0, 0.0)
 
-    def _step(self, point: Point) -> float | None:
-        """The step of a point; negative if it goes by the value, None if there is none."""
-        if self._given is None:
+    def _step(self, point: Point, given: Bound | None) -> float | None:
+        """The step of a point; the share of the value, negative, if it goes by that; None if there is none."""
+        if given is None:
             return point.resolution
-        if self._given.absolute is not None:
-            return 2 * self._given.absolute
+        if given.absolute is not None:
+            return 2 * given.absolute
         span = math.inf if point.limits is None else point.limits[1] - point.limits[0]
-        return 2 * (self._given.percent or 0.0) / 100 * span if math.isfinite(span) else -1.0
+        share = (given.percent or 0.0) / 100
+        return 2 * share * span if math.isfinite(span) else -share
 
     def process(self, frame: Frame) -> Frame:
         """All samples, their values rounded."""
@@ -161,3 +163,10 @@ def _digits(value: Values, share: Values, numerator: Values, denominator: Values
     own = power >= -_POWERS
     up, down = _TENS[_POWERS + np.maximum(power, 0)], _TENS[_POWERS + np.maximum(-np.maximum(power, -_POWERS), 0)]
     return np.where(own, up, numerator), np.where(own, down, denominator)
+
+
+def _shorter(configured: float | None, given: float | None) -> float | None:
+    """Of two steps the shorter; none is shorter than any. What cannot be compared: the one that was given."""
+    if configured is None or given is None or 0 <= configured <= given or given <= configured < 0:
+        return configured
+    return given

@@ -36,6 +36,11 @@ class Tally:
         self._pending: list[tuple[Keys, Keys | None]] = []
         self._pending_size = 0
 
+    @property
+    def bits(self) -> int:
+        """Of the numbers of bins."""
+        return self._bits
+
     def count(self, windows: Index, bins: Keys, weights: Keys | None = None) -> None:
         """Add a weight, 1 if left out, to a bin of a window, [n]."""
         self._pending.append(((windows.astype(np.int64) << self._bits) | bins, weights))
@@ -95,6 +100,18 @@ class Tally:
         """Keys and counts."""
         self._settle()
         return {"keys": self._keys.copy(), "counts": self._counts.copy()}
+
+    def shown(self) -> dict[str, Keys]:
+        """:meth:`snapshot` without copies, of a tally that nothing is counted in any more."""
+        self._settle()
+        return {"keys": self._keys, "counts": self._counts}
+
+    @classmethod
+    def of(cls, bits: int, shown: dict[str, Keys]) -> Self:
+        """The inverse of :meth:`shown`."""
+        tally = cls(bits)
+        tally._keys, tally._counts = shown["keys"], shown["counts"]
+        return tally
 
     def restore(self, state: dict[str, Keys]) -> None:
         """The inverse of :meth:`snapshot`."""

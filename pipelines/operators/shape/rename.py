@@ -29,8 +29,8 @@ class RenameConfig(OperatorConfig, frozen=True, kw_only=True):
     label. A point that lacks one of these keeps its name. The other name is a point of its own with the same facts, so
     that other pipelines do not see it.
 
-    Two points never come out under one name: the first to come has it, the samples of the other keep their name, or are
-    dropped if that is taken as well; both are counted as ``name-collision``.
+    Two points never come out under one name, unless ``together`` says so: the first to come has it, the samples of
+    the other keep their name, or are dropped if that is taken as well; both are counted as ``name-collision``.
 
     Example::
 
@@ -52,6 +52,9 @@ class RenameConfig(OperatorConfig, frozen=True, kw_only=True):
     """Globs and the names that points they take get; the first that fits counts."""
     regex: dict[str, str] = msgspec.field(default_factory=dict)
     """Regular expressions over whole names and the names that points they take get; looked at behind ``names``."""
+    together: bool = False
+    """Several points may come out under one name, and are one point from here on, such as parts of a result from
+    several gateways; there are no collisions then."""
 
     def __post_init__(self) -> None:
         if not self.names and not self.regex:
@@ -92,7 +95,7 @@ class Rename(Operator):
     def __init__(self, config: RenameConfig, points: Points) -> None:
         super().__init__()
         self._rules = config.rules()
-        self._renames = Renames(points, self._made, self.counts)
+        self._renames = Renames(points, self._made, self.counts, together=config.together)
 
     def _made(self, point: Point) -> Point | None:
         for pattern, template in self._rules:

@@ -35,6 +35,7 @@ class Renames:
         made: what a point becomes; None for one that stays what it is.
         counts: where collisions are counted.
         fall_back: whether a sample whose name is taken may go on under its own.
+        together: whether several origins may be one point from here on.
     """
 
     def __init__(
@@ -44,9 +45,11 @@ class Renames:
         counts: Counts,
         *,
         fall_back: bool = True,
+        together: bool = False,
     ) -> None:
         self._points = points
         self._fall_back = fall_back
+        self._together = together
         self._made = made
         self._counts = counts
         self._edition = points.edition
@@ -103,7 +106,7 @@ class Renames:
         self._origins[point_id] = point
         made = self._made(point)
         target = point_id if made is None or made == point else self._make(made, point_id)
-        if self._owner.setdefault(target, point_id) == point_id:
+        if self._together or self._owner.setdefault(target, point_id) == point_id:
             self._target[point_id], self._collided[point_id] = target, False
             self._tabulate(point_id, target)
             return

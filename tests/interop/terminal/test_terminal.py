@@ -117,15 +117,3 @@ def test_init_asks_and_writes_what_can_be_run(tmp_path, terminal):
     terminal.type(f"clear; {ONPATH} check -c site.yaml")
     terminal.until("site.yaml: ok")
     assert "eastron-sdm120" in (tmp_path / "site.yaml").read_text()
-
-
-def test_ctrl_c_restores_the_terminal(tmp_path, terminal):
-    terminal.type(f"{ONPATH} top -c nowhere.yaml")
-    terminal.until("nowhere.yaml", "ready>")
-    (tmp_path / "site.yaml").write_text(f"state: {tmp_path / 'state'}\n" + SITE)
-    terminal.type(f"clear; {ONPATH} top -c site.yaml")
-    terminal.until("no onpath daemon")
-    terminal.press("C-c")
-    terminal.until("ready>")
-    terminal.type("echo typed")
-    terminal.until("typed")

@@ -1,0 +1,137 @@
+"""What a link carries, learnt from acknowledgements. Pure.
+
+A link that is idle now and then tells nothing about its capacity: what was acknowledged is then what was made. So a
+period is a *measurement* only if there was a backlog through all of it: never less waiting for an acknowledgement than
+the link carries in a second (and in three times the quickest acknowledgement lately, so that a long way is not
+taken for a queue). Then the link was busy throughout, and what was acknowledged is what it carries. Long rows on a slow
+link: periods are joined until :data:`ACKNOWLEDGED` rows are through.
+
+Where there was no backlog the link carries at least what was acknowledged, and perhaps more. Whether it does is found
+out carefully, by *probing*: after :data:`PATIENCE` calm periods, while bounds are wider than they would be on a better
+link, the estimate is raised by a quarter, then by a half, as long as no backlog forms. The law lets the rate follow at
+its slow gain, so that a link that carries no more shows this by a backlog of a second or two, which is a measurement.
+Each probe that finds nothing doubles the patience, up to :data:`LONGEST`.
+
+The configured bandwidth and the budget are upper bounds, whoever uses this takes the least of all. While the bandwidth
+is what holds (a measurement within a tenth of it), the link itself is no limit.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+BACKLOG_S: Final = 1.0
+"""A backlog is what the link carries in so long, at least."""
+QUICKEST: Final = 3.0
+"""And in so many of the quickest acknowledgements."""
+ACKNOWLEDGED: Final = 2
+"""Rows a measurement needs ..."""
+JOINED: Final = 6
+"""... unless so many periods have gone by."""
+PATIENCE: Final = 12
+LONGEST: Final = 120
+FIRST_PROBE: Final = 1.25
+NEXT_PROBE: Final = 1.5
+FOUND: Final = 1.1
+"""A measurement so much above the one before says that the probe has found something."""
+OWN_LIMIT: Final = 0.9
+SUDDEN: Final = 0.8
+"""Lower by more than this is believed at once; else half of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What was seen of a link in one period. Bytes are payload."""
+
+    seconds: float
+    acknowledged: float
+    """Bytes."""
+    rows: int
+    """Acknowledged."""
+    lowest: float
+    """The least that waited for its acknowledgement at any moment, bytes."""
+    quickest_s: float
+    """The shortest time that an acknowledgement took lately."""
+
+
+class Capacity:
+    """The estimate of one link; infinite until there was a backlog."""
+
+    def __init__(self) -> None:
+        self.known = math.inf
+        """Bytes a second."""
+        self._before = math.inf
+        """What the last measurement before a probe said."""
+        self._calm = 0
+        self._patience = PATIENCE
+        self._probing = False
+        self._seconds = self._bytes = 0.0
+        self._rows = self._periods = 0
+
+    @property
+    def probing(self) -> bool:
+        """Whether more is assumed than was shown."""
+        return self._probing
+
+    def look(self, seen: Seen, *, wanting: bool, own_limit: float = math.inf) -> float:
+        """One period more; what the link carries, bytes a second.
+
+        Args:
+            seen: what was seen of it.
+            wanting: whether more would be used if there was more: bounds are wider than they need be.
+            own_limit: what the gateway itself lets through: the configured bandwidth, bytes a second.
+        """
+        if self._busy(seen):
+            self._join(seen)
+        else:
+            self._seconds = self._bytes = 0.0
+            self._rows = self._periods = 0
+            self._idle(seen, wanting=wanting)
+        if self.known >= OWN_LIMIT * own_limit:
+            self.known = math.inf
+        return self.known
+
+    def _busy(self, seen: Seen) -> bool:
+        rate = seen.acknowledged / seen.seconds
+        if not seen.rows:
+            return seen.lowest > 0 and (self._periods > 0 or seen.lowest > BACKLOG_S * min(self.known, 1e12))
+        return seen.lowest >= max(BACKLOG_S, QUICKEST * seen.quickest_s) * rate
+
+    def _join(self, seen: Seen) -> None:
+        self._seconds += seen.seconds
+        self._bytes += seen.acknowledged
+        self._rows += seen.rows
+        self._periods += 1
+        if self._rows >= ACKNOWLEDGED or self._periods >= JOINED:
+            self._measured(self._bytes / self._seconds)
+            self._seconds = self._bytes = 0.0
+            self._rows = self._periods = 0
+
+    def _measured(self, rate: float) -> None:
+        self._calm = 0
+        if self._probing:
+            self._probing = False
+            self._patience = PATIENCE if rate > FOUND * self._before else min(LONGEST, 2 * self._patience)
+            self.known = rate
+        elif rate < SUDDEN * self.known or math.isinf(self.known):
+            self.known = rate
+        else:
+            self.known += (rate - self.known) / 2
+        self._before = self.known
+
+    def _idle(self, seen: Seen, *, wanting: bool) -> None:
+        shown = seen.acknowledged / seen.seconds
+        if not self._probing and shown > self.known:
+            self.known += (shown - self.known) / 2  # what was acknowledged may have been sent in the period before
+        if math.isinf(self.known) or not wanting:
+            self._calm = 0
+            return
+        self._calm += 1
+        if self._probing and shown >= 0.8 * self.known:
+            self.known *= NEXT_PROBE
+        elif not self._probing and self._calm > self._patience:
+            self._probing = True
+            self._before = self.known
+            self.known *= FIRST_PROBE

@@ -1,0 +1,156 @@
+"""To the parent: batches into the carrier's stream, done when the receiver has them on disk.
+
+A row goes where it was to go when it was made: a change of the parent holds for rows made from then on. What the old
+parent may have taken already must not be counted by another one as well; it is in the carrier's stream, durably, and
+waits there for the old one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import msgspec
+
+from gateway.batch import record_id
+from gateway.errors import LinkError
+from gateway.network.carrier.base import MAX_PAYLOAD, UP, CarrierError
+from gateway.network.carrier.opening import shared
+from gateway.tasks import task_group
+from gateway.uplinks.base import Uplink
+from gateway.uplinks.outgoing import Announced, Outgoing
+from gateway.uplinks.receipts import Receipts
+
+if TYPE_CHECKING:
+    from gateway.batch import Batch
+    from gateway.network.carrier.base import Carrier
+    from gateway.network.links.config import ParentConfig
+    from gateway.uplinks.base import UplinkContext
+
+ROUTES: Final = "routes"
+"""Remembered under it: JSON, (lowest seq, receiver) of each change, the oldest first."""
+MOST_ROUTES: Final = 64
+RENEW_S: Final = 86_400.0
+"""Directory messages are written anew after so long; the carrier keeps them for longer."""
+LOOK_S: Final = 0.5
+
+
+class ParentUplink(Uplink):
+    """See :class:`gateway.network.links.config.ParentConfig`."""
+
+    def __init__(self, config: ParentConfig) -> None:
+        self._config = config
+
+    async def run(self, ctx: UplinkContext) -> None:
+        """See the base class."""
+        config = self._config
+        try:
+            async with shared(config.carrier, config.node) as carrier:
+                await _Sending(config, ctx, carrier).serve()
+        except CarrierError as error:
+            raise LinkError(str(error)) from error
+
+
+class _Sending:
+    """From a connection to its end."""
+
+    def __init__(self, config: ParentConfig, ctx: UplinkContext, carrier: Carrier) -> None:
+        self._config, self._ctx, self._carrier = config, ctx, carrier
+        self._loop = asyncio.get_running_loop()
+        self._receipts = Receipts(ctx.gateway, config.receipt_timeout, self._confirmed)
+        self._outgoing = Outgoing(config, ctx, RENEW_S)
+        self._room = asyncio.Event()
+        self._routes = _routes(ctx.recall(ROUTES))
+
+    def _confirmed(self, batch: Batch) -> None:
+        self._room.set()
+        self._ctx.done(batch)
+
+    async def serve(self) -> None:
+        await self._turn()
+        name = self._ctx.name
+        async with task_group() as tasks:
+            tasks.create_task(self._hear(), name=f"uplink {name} receipts")
+            tasks.create_task(self._repeat(), name=f"uplink {name} repetitions")
+            tasks.create_task(self._watch(), name=f"uplink {name} link")
+            await self._pump()
+
+    async def _turn(self) -> None:
+        """Note where rows go that are made from now on."""
+        to = self._config.to
+        if self._routes and self._routes[-1][1] == to:
+            return
+        self._routes.append((self._ctx.newest + 1 if self._routes else 0, to))
+        del self._routes[:-MOST_ROUTES]
+        self._ctx.remember(ROUTES, msgspec.json.encode(self._routes))
+        await self._ctx.saved()
+
+    def _subject(self, batch: Batch) -> str:
+        to = next((to for lowest, to in reversed(self._routes) if batch.seq >= lowest), self._routes[0][1])
+        return f"{UP}/{to}/{self._ctx.gateway}/{batch.pipeline}"
+
+    async def _watch(self) -> NoReturn:
+        while True:
+            self._ctx.link(up=self._carrier.up, detail=f"{self._config.to} at {self._carrier.url}")
+            await asyncio.sleep(LOOK_S)
+
+    async def _pump(self) -> NoReturn:
+        while True:
+            if self._receipts.full:
+                self._room.clear()
+                await self._room.wait()
+                continue
+            batches = [await self._ctx.next(), *self._ctx.ready(self._config.in_flight - 1)]
+            await self._send(batches)
+
+    async def _send(self, batches: list[Batch], again: str = "") -> None:
+        """Publish in order. ``again`` marks a repetition, which the stream would take for a double else."""
+        messages: list[tuple[Batch, str, bytes]] = []
+        for batch in batches:
+            subject = self._subject(batch)
+            encoded = self._outgoing.encode(batch, subject, MAX_PAYLOAD)
+            if encoded is None:
+                self._receipts.forget(batch)
+                continue
+            payload, announced = encoded
+            await self._announce(announced)
+            messages.append((batch, subject, payload))
+        now = self._loop.time()
+        publishing = [self._publish(now, again, *message) for message in messages]
+        await asyncio.gather(*publishing)
+
+    async def _announce(self, announced: Announced) -> None:
+        for name, directory in announced:
+            await self._carrier.put("directories", name, directory)
+            self._ctx.stats.bytes += len(directory)
+            self._ctx.stats.counts["bytes directories"] += len(directory)
+
+    async def _publish(self, now: float, again: str, batch: Batch, subject: str, payload: bytes) -> None:
+        stats = self._ctx.stats
+        stats.messages += 1
+        stats.bytes += len(payload)
+        stats.counts[f"bytes {batch.pipeline}"] += len(payload)
+        self._receipts.sent(batch, now)
+        await self._carrier.publish(subject, payload, record_id(self._ctx.gateway, batch.epoch, batch.seq) + again)
+
+    async def _hear(self) -> None:
+        async for message in self._carrier.hear(f"{UP}/*/{self._ctx.gateway}/*/receipt"):
+            if not self._receipts.take(message.payload):
+                self._ctx.stats.counts["bad-receipts"] += 1
+
+    async def _repeat(self) -> NoReturn:
+        """Send again what nobody has confirmed in time; the receiver confirms doubles, too."""
+        while True:
+            await asyncio.sleep(min(1.0, self._config.receipt_timeout / 4))
+            overdue = self._receipts.overdue(self._loop.time())
+            if overdue:
+                self._ctx.stats.counts["unconfirmed"] += len(overdue)
+                await self._send(overdue, f"/{secrets.token_hex(4)}")
+
+
+def _routes(kept: bytes | None) -> list[tuple[int, str]]:
+    try:
+        return msgspec.json.decode(kept or b"[]", type=list[tuple[int, str]])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return []

@@ -1,0 +1,255 @@
+"""This gateway as a node: says what it has, follows the plan, is asked by neighbours, and works in the core.
+
+What it follows is remembered in the same transaction that exchanges the pipelines, so that a node that was killed, or
+starts without anybody who plans, goes on where it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import msgspec
+
+from gateway.errors import OnpathError
+from gateway.network import applied as applying
+from gateway.network import assignment
+from gateway.network.advert import encode as encode_advert
+from gateway.network.applied import Applied
+from gateway.network.carrier.base import CarrierError
+from gateway.network.carrier.opening import shared
+from gateway.network.config import Tier
+from gateway.network.extended import extended
+from gateway.tasks import ended, task_group
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from gateway.config import GatewayConfig
+    from gateway.inside import Inside
+    from gateway.network.assignment import ServiceRecord
+    from gateway.network.carrier.base import Carrier
+    from gateway.network.config import NetworkConfig
+    from gateway.network.core.workers import CoreWorkers
+    from gateway.network.measuring import Measuring
+    from gateway.store.store import Memory
+
+log = logging.getLogger(__name__)
+
+OWNER: Final = " network"
+"""Under this name the store keeps what is followed; no adapter can have it."""
+APPLIED: Final = "applied"
+ASKS: Final = "asks"
+RETRY_S: Final = 1.0
+LONGEST_RETRY_S: Final = 15.0
+TURN_S: Final = 0.2
+"""How often it looks whether something begins, or has run out."""
+
+
+class Network:
+    """The node in a running gateway; does nothing without ``network:``."""
+
+    def __init__(self, inside: Inside, change: Callable[[], Awaitable[None]]) -> None:
+        """``change`` brings what :meth:`extend` gives now into effect."""
+        self._inside = inside
+        self._change = change
+        self.applied = Applied()
+        self.asks: dict[str, list[str]] = {}
+        self.services: dict[str, ServiceRecord] = {}
+        self.workers: CoreWorkers | None = None
+        self._measuring: Measuring | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._options: NetworkConfig | None = None
+        self._news = asyncio.Event()
+        """An advert should go out at once."""
+        self._up = False
+        self._detail = ""
+
+    def recall(self, memory: Memory) -> None:
+        """What was followed before; called before the pipelines are made."""
+        self.applied = applying.decode(memory.get((OWNER, APPLIED)))
+        try:
+            self.asks = msgspec.json.decode(memory.get((OWNER, ASKS), b"{}"), type=dict[str, list[str]])
+        except msgspec.DecodeError:
+            self.asks = {}
+
+    def learned(self) -> Memory:
+        """What is to be remembered with an exchange of the pipelines."""
+        if self._options is None and not self.applied.epoch:
+            return {}
+        return {(OWNER, APPLIED): applying.encode(self.applied), (OWNER, ASKS): msgspec.json.encode(self.asks)}
+
+    def extend(self, config: GatewayConfig) -> GatewayConfig:
+        """The configuration with the node's own adapters, uplinks and pipelines."""
+        return extended(config, self.applied, self.asks)
+
+    async def use(self, config: GatewayConfig) -> None:
+        """Be the node that the configuration says, from now on."""
+        if config.network == self._options:
+            return
+        await self.stop()
+        self._options = config.network
+        if config.network is not None:
+            self._running = asyncio.create_task(self._run(config.gateway, config.network), name="network")
+
+    async def stop(self) -> None:
+        """Leave the network in order: partitions are handed over."""
+        running, self._running = self._running, None
+        await ended(running)
+        self._up = False
+
+    async def _run(self, node: str, options: NetworkConfig) -> NoReturn:
+        """Connect again and again; the node goes on with what it follows meanwhile."""
+        pause_s = RETRY_S
+        while True:
+            began = asyncio.get_running_loop().time()
+            try:
+                async with shared(options.carrier, node) as carrier:
+                    await self._serve(carrier, node, options)
+            except (CarrierError, OSError) as error:
+                if self._up or self._detail != str(error):
+                    log.warning("network: %s", error)
+                self._up, self._detail = False, str(error)
+            if asyncio.get_running_loop().time() - began > LONGEST_RETRY_S:
+                pause_s = RETRY_S
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_RETRY_S)
+
+    async def _serve(self, carrier: Carrier, node: str, options: NetworkConfig) -> None:
+        from gateway.network.measuring import Measuring
+
+        self._up, self._detail = True, ""
+        log.info("network: %s is a node of tier %s at %s", node, options.tier, carrier.url)
+        self._measuring = measuring = Measuring(self._inside, self, options)
+        if options.tier is Tier.CORE:
+            from gateway.network.core.workers import CoreWorkers
+
+            self.workers = CoreWorkers(carrier, node, options, self._texts)
+        try:
+            async with task_group() as tasks:
+                tasks.create_task(measuring.calibrate(), name="network calibration")
+                tasks.create_task(self._watch_services(carrier), name="network services")
+                tasks.create_task(self._advertise(carrier, node, measuring), name="network advert")
+                if self.workers is not None:
+                    tasks.create_task(self.workers.run(), name="network core")
+                else:
+                    tasks.create_task(self._follow(carrier, node), name="network plan")
+                    tasks.create_task(self._begin(), name="network plan clock")
+                    tasks.create_task(self._watch_asks(carrier, node), name="network asks")
+                tasks.create_task(self._ask(carrier, node, options), name="network neighbours")
+        finally:
+            self.workers = None
+
+    def _texts(self) -> dict[str, tuple[int, str]]:
+        """All services by name: version and YAML."""
+        return {name: (one.version, one.yaml) for name, one in self.services.items() if not one.removed}
+
+    async def _watch_services(self, carrier: Carrier) -> None:
+        async for entries in carrier.watch("services"):
+            for entry in entries:
+                if entry.value is None:
+                    self.services.pop(entry.key, None)
+                    continue
+                try:
+                    self.services[entry.key] = assignment.record_of(entry.value)
+                except msgspec.DecodeError as error:
+                    log.warning("network: service %s cannot be read: %s", entry.key, error)
+            self._news.set()
+
+    async def _follow(self, carrier: Carrier, node: str) -> None:
+        async for entries in carrier.watch("plan", node):
+            for entry in entries:
+                if entry.value is None:
+                    continue  # whoever planned has gone; the plan holds
+                try:
+                    news = assignment.assignment_of(entry.value)
+                except msgspec.DecodeError as error:
+                    log.warning("network: the plan cannot be read: %s", error)
+                    continue
+                await self._apply(applying.heard(self.applied, news, self._inside.clock.now_ns()))
+
+    async def _begin(self) -> NoReturn:
+        while True:
+            await asyncio.sleep(TURN_S)
+            await self._apply(applying.passed(self.applied, self._inside.clock.now_ns()))
+
+    async def _apply(self, fresh: Applied) -> None:
+        if fresh == self.applied:
+            return
+        before, self.applied = self.applied, fresh
+        try:
+            await self._change()
+        except OnpathError as error:
+            self.applied = before
+            log.error("network: the plan of epoch %d cannot be applied: %s", fresh.epoch, error)  # noqa: TRY400
+            return
+        log.info("network: plan of epoch %d: %s", fresh.epoch, _told(fresh))
+        self._news.set()
+
+    async def _watch_asks(self, carrier: Carrier, node: str) -> None:
+        """Neighbours that ask for points."""
+        async for entries in carrier.watch("asks", f"{node}/*"):
+            asks = dict(self.asks)
+            for entry in entries:
+                other = entry.key.split("/")[1]
+                globs = [] if entry.value is None else _globs(entry.value)
+                asks.pop(other, None)
+                if globs:
+                    asks[other] = globs
+            if asks != self.asks:
+                self.asks = asks
+                await self._change()
+
+    async def _ask(self, carrier: Carrier, node: str, options: NetworkConfig) -> None:
+        """Ask neighbours for their points, and take back what is not asked for any more."""
+        wanted = {f"{other}/{node}": msgspec.json.encode(one.points) for other, one in options.neighbours.items()}
+        async for entries in carrier.watch("asks", f"*/{node}"):
+            for entry in entries:
+                if entry.value is not None and entry.key not in wanted:
+                    await carrier.delete("asks", entry.key)
+            break
+        for key, globs in wanted.items():
+            await carrier.put("asks", key, globs)
+
+    async def _advertise(self, carrier: Carrier, node: str, measuring: Measuring) -> NoReturn:
+        while True:
+            advert = await measuring.advert()
+            await carrier.put("nodes", node, encode_advert(advert))
+            await measuring.wait(self._news)
+
+    def status(self) -> dict[str, Any] | None:
+        """For ``status``: plain JSON types; None if it is no node."""
+        if self._options is None:
+            return None
+        found: dict[str, Any] = {
+            "tier": self._options.tier.value,
+            "site": self._options.site,
+            "carrier": self._options.carrier.url,
+            "link": "up" if self._up else "down",
+            "detail": self._detail,
+            "epoch": self.applied.epoch,
+            "services": {
+                name: {"version": part.version, "epoch": part.epoch, "cut": part.cut, "parent": part.parent}
+                for name, part in self.applied.services.items()
+            },
+            "draining": sorted(self.applied.draining),
+            "waiting": sorted(self.applied.waiting),
+            "asked_by": dict(self.asks),
+        }
+        if self.workers is not None:
+            found["core"] = self.workers.status()
+        return found
+
+
+def _told(applied: Applied) -> str:
+    parts = [f"{name} up to stage {part.cut}" for name, part in applied.services.items()]
+    waiting = [f"{name} from its next window on" for name in applied.waiting]
+    return ", ".join(parts + waiting) or "nothing to do"
+
+
+def _globs(value: bytes) -> list[str]:
+    try:
+        return msgspec.json.decode(value, type=list[str])
+    except msgspec.DecodeError:
+        return []
