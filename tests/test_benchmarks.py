@@ -32,11 +32,14 @@ ROWS = {
     "start": {"start", "start-390"},
     "receive": {"receive-frame", "receive-json", "receive-parquet", "receive-gateway"},
     "metrics": {"metrics-scrape", "alert-step"},
+    "allreduce": {"allreduce-bytes", "allreduce-round", "allreduce-killed"},
     "history": {"history-query", "history-size", "history-compact"},
     "store": {"store-journal", "store-cpu"},
     "store-cost": {"store-written", "store-share"},
     "store-recovery": {"recovery-spool", "recovery-journal"},
     "backlog": {"backlog", "backlog-live"},
+    "carrier": {"carrier-local-publish", "carrier-local-alone", "carrier-local-hop"}
+    | {"carrier-nats-publish", "carrier-nats-alone", "carrier-nats-read", "carrier-nats-hop"},
     "codec": {f"codec-size-{period}" for period in ("day", "week")}
     | {f"codec-{what}-{size}" for what in ("encode", "decode") for size in (100, 1000, 2000, 10_000)}
     | {f"codec-small-{size}" for size in (10, 30, 100)},

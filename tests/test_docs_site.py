@@ -92,7 +92,7 @@ def test_every_document_is_in_the_navigation():
 
 def test_the_parts_of_the_navigation():
     parts = [next(iter(part)) for part in SITE["nav"]]
-    assert parts == ["Start", "Tutorial", "How to", "Reference", "Concepts", "Operations", "Development"]
+    assert parts == ["Start", "Tutorial", "How to", "Reference", "Networks", "Concepts", "Operations", "Development"]
 
 
 @EVERY_DOCUMENT

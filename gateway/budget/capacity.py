@@ -2,15 +2,15 @@
 
 A link that is idle now and then tells nothing about its capacity: what was acknowledged is then what was made. So a
 period is a *measurement* only if there was a backlog through all of it: never less waiting for an acknowledgement than
-the link carries in a second (and in three times the quickest acknowledgement lately, so that a long way is not
+the link carries in half a second (and in twice the quickest acknowledgement lately, so that a long way is not
 taken for a queue). Then the link was busy throughout, and what was acknowledged is what it carries. Long rows on a slow
 link: periods are joined until :data:`ACKNOWLEDGED` rows are through.
 
 Where there was no backlog the link carries at least what was acknowledged, and perhaps more. Whether it does is found
 out carefully, by *probing*: after :data:`PATIENCE` calm periods, while bounds are wider than they would be on a better
-link, the estimate is raised by a quarter, then by a half, as long as no backlog forms. The law lets the rate follow at
-its slow gain, so that a link that carries no more shows this by a backlog of a second or two, which is a measurement.
-Each probe that finds nothing doubles the patience, up to :data:`LONGEST`.
+link, the estimate is raised by a half, and fourfold as soon as that is used, as long as no backlog forms. The law lets
+the rate follow at its slow gain, so that a link that carries no more shows this by a backlog of a second or so, which
+ends the probe. Each one that finds nothing doubles the patience, up to :data:`LONGEST`.
 
 The configured bandwidth and the budget are upper bounds, whoever uses this takes the least of all. While the bandwidth
 is what holds (a measurement within a tenth of it), the link itself is no limit.
@@ -22,18 +22,18 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-BACKLOG_S: Final = 1.0
+BACKLOG_S: Final = 0.5
 """A backlog is what the link carries in so long, at least."""
-QUICKEST: Final = 3.0
+QUICKEST: Final = 2.0
 """And in so many of the quickest acknowledgements."""
 ACKNOWLEDGED: Final = 2
 """Rows a measurement needs ..."""
 JOINED: Final = 6
 """... unless so many periods have gone by."""
 PATIENCE: Final = 12
-LONGEST: Final = 120
-FIRST_PROBE: Final = 1.25
-NEXT_PROBE: Final = 1.5
+LONGEST: Final = 36
+PROBE: Final = 1.5
+AGAIN: Final = 4.0
 FOUND: Final = 1.1
 """A measurement so much above the one before says that the probe has found something."""
 OWN_LIMIT: Final = 0.9
@@ -52,6 +52,8 @@ class Seen:
     """Acknowledged."""
     lowest: float
     """The least that waited for its acknowledgement at any moment, bytes."""
+    standing: float = 0.0
+    """What waited when the newest rows came, bytes."""
     quickest_s: float
     """The shortest time that an acknowledgement took lately."""
 
@@ -67,6 +69,8 @@ class Capacity:
         self._calm = 0
         self._patience = PATIENCE
         self._probing = False
+        self._rate = 0.0
+        """Bytes a second that were acknowledged in the period before."""
         self._seconds = self._bytes = 0.0
         self._rows = self._periods = 0
 
@@ -88,7 +92,8 @@ class Capacity:
         else:
             self._seconds = self._bytes = 0.0
             self._rows = self._periods = 0
-            self._idle(seen, wanting=wanting)
+            self._idle(seen.acknowledged / seen.seconds, seen.standing, wanting=wanting)
+        self._rate = seen.acknowledged / seen.seconds
         if self.known >= OWN_LIMIT * own_limit:
             self.known = math.inf
         return self.known
@@ -121,17 +126,20 @@ class Capacity:
             self.known += (rate - self.known) / 2
         self._before = self.known
 
-    def _idle(self, seen: Seen, *, wanting: bool) -> None:
-        shown = seen.acknowledged / seen.seconds
+    def _idle(self, rate: float, standing: float, *, wanting: bool) -> None:
+        shown = min(rate, self._rate)  # what was acknowledged just now may have been sent in the period before
         if not self._probing and shown > self.known:
-            self.known += (shown - self.known) / 2  # what was acknowledged may have been sent in the period before
+            self.known += (shown - self.known) / 2
         if math.isinf(self.known) or not wanting:
             self._calm = 0
             return
         self._calm += 1
-        if self._probing and shown >= 0.8 * self.known:
-            self.known *= NEXT_PROBE
+        if self._probing and standing > BACKLOG_S * self._before:
+            self._probing, self._calm, self.known = False, 0, max(self._before, shown)
+            self._patience = min(LONGEST, 2 * self._patience)
+        elif self._probing and shown >= 0.8 * self.known:
+            self.known *= AGAIN
         elif not self._probing and self._calm > self._patience:
             self._probing = True
             self._before = self.known
-            self.known *= FIRST_PROBE
+            self.known *= PROBE

@@ -48,7 +48,7 @@ class AdaptConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     every: Duration = Duration(5)
     """How often it is measured and decided."""
-    drain: Duration = Duration(15)
+    drain: Duration = Duration(10)
     """Within about this time what waits is to be sent."""
     max: float | str = "10x"
     """The widest bound, never exceeded: ``10x`` (times the configured one), ``5%`` or ``0.5`` (in the point's unit)."""

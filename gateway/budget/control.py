@@ -1,10 +1,10 @@
 """The task that keeps all uplinks with ``adapt:`` to what their links carry.
 
-A change of a bound goes the journaled way that a person's goes (:meth:`gateway.intake.Intake.rebound`), so that a replay
-is exact and each batch says which bound was in force; it is made when it differs by more than :data:`NOTICED`. Of a
-step before several uplinks the widest bound wins that one of them wishes, but never beyond what any of them allows. While
-a link is down nothing changes: what waits, waits on disk. What is changed is remembered, and set back when nobody
-wishes it any more, such as after ``adapt:`` was taken out of the configuration.
+A change of a bound goes the journaled way that a person's goes (:meth:`gateway.intake.Intake.rebound`), so that a
+replay is exact and each batch says which bound was in force; it is made when it differs by more than :data:`NOTICED`.
+Of a step before several uplinks the widest bound wins that one of them wishes, but never beyond what any of them
+allows. While a link is down nothing changes: what waits, waits on disk. What is changed is remembered, and set back
+when nobody wishes it any more, such as after ``adapt:`` was taken out of the configuration.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import msgspec
 
 from gateway.budget.config import Rung
 from gateway.budget.limits import width
+from gateway.budget.meter import Rows
 from gateway.budget.shedding import shed
 from gateway.budget.stages import stages_before
 from gateway.budget.steps import is_own, steps_before
@@ -118,11 +119,10 @@ class LinkBudgets:
         control, meter, intake = link.control, link.meter, self._inside.intake
         assert control is not None
         assert meter is not None
-        waiting = await intake.on_store(_waiting, intake, link.name)
+        waiting = _without(await intake.on_store(_waiting, intake, link.name), meter.done)
         now, sent = self._loop.time(), link.stats.bytes
         (since, sent_before), self._looked[link.name] = self._looked[link.name], (now, sent)
-        _take_off(waiting, meter.done)
-        counted = meter.take(control.aside.waiting(waiting)[0])
+        counted = meter.take(control.aside.waiting(waiting))
         if link.stats.link != "up":
             return
         bandwidth, budget = link.config.bandwidth, link.feed.gate.budget
@@ -149,26 +149,18 @@ class LinkBudgets:
         of = f" for {', '.join(stage.pipelines)}" if stage.pipelines else ""
         what = "wider bounds do not suffice, now" if climbed > 0 else "there is room again, no more"
         link.log.info("uplink %s: %s %s%s", link.name, what, stage.rung, of)
-        sheds = any(stage.rung is Rung.SHED for stage in control.taken)
         newest = self._inside.intake.engine.store.spool.newest
-        control.shed_after = (control.shed_after or newest) if sheds else 0
+        control.shed_after = {name: control.shed_after.get(name, newest) for name in control.of(Rung.SHED)}
         self._apply_rungs(link, control)
         link.remember(_KEPT, control.saved())
 
     def _apply_rungs(self, link: UplinkLink, control: LinkControl) -> None:
         control.aside.now = control.summarised | control.of(Rung.SHED)
         link.put_aside(control.aside.now)
-        levels = self._inside.intake.engine.store.spool.levels
-        if control.level is None:
-            levels.pop(link.name, None)
-        else:
-            levels[link.name] = control.level
 
     async def _shed(self, link: UplinkLink, control: LinkControl) -> None:
-        pipelines = control.of(Rung.SHED)
-        if pipelines:
-            self._apply_rungs(link, control)  # a store that was opened again has forgotten the level
-            control.shed += await shed(self._inside.intake, link.name, pipelines, control.shed_after)
+        for name, after in control.shed_after.items():
+            control.shed += await shed(self._inside.intake, link.name, name, after)
 
     async def _settle(self, graph: Graph, links: list[UplinkLink]) -> None:
         """Give each step the bound that is wished, or the configured one back."""
@@ -186,6 +178,9 @@ class LinkBudgets:
         moved = {place for place, (bound, base) in wanted.items() if base not in (bound, steps[place].operator.bound)}
         self._remember(moved | {place for place, _ in changes})
         changes += list(_valves(graph, links))
+        self._inside.intake.engine.store.spool.levels = {
+            link.name: level for link in links if link.control is not None and (level := link.control.level) is not None
+        }
         if changes:
             await self._change(changes)
         for link in links:
@@ -217,17 +212,20 @@ class LinkBudgets:
             self._moved = moved
 
 
-def _waiting(intake: Intake, uplink: str) -> dict[str, int]:
+def _waiting(intake: Intake, uplink: str) -> dict[str, Rows]:
     counts = intake.engine.store.spool.counts
-    return {name: counts.stream(uplink, name).bytes for name in counts.pipelines(uplink)}
+    gauges = {name: counts.stream(uplink, name) for name in counts.pipelines(uplink)}
+    return {name: Rows(gauge.bytes, gauge.rows) for name, gauge in gauges.items()}
 
 
-def _take_off(waiting: dict[str, int], done: int) -> None:
-    """Of rows that wait on disk, those that the other side has and nobody has noted yet."""
-    total = sum(waiting.values())
-    if total > 0:
-        for name in waiting:
-            waiting[name] = max(0, waiting[name] - round(done * waiting[name] / total))
+def _without(waiting: dict[str, Rows], done: Rows) -> dict[str, Rows]:
+    """Without the rows that the other side has and that nobody has taken off the disk yet; spread over all."""
+    total = sum(rows.size for rows in waiting.values())
+    parts = {name: rows.size / total if total else 0.0 for name, rows in waiting.items()}
+    return {
+        name: rows.plus(-round(done.size * parts[name]), -round(done.rows * parts[name]))
+        for name, rows in waiting.items()
+    }
 
 
 def _widest(links: list[UplinkLink]) -> dict[tuple[str, str], tuple[Movable, Bound]]:

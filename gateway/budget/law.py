@@ -54,7 +54,7 @@ class Law:
         if made <= 0 or math.isinf(self.target):
             self.error = CLIP[0]
         else:
-            self.error = math.log(made / self.target) if self.target > 0 else CLIP[1]
+            self.error = math.log(made) - math.log(self.target) if self.target > 0 else CLIP[1]
         gain = FAST if self.error > 0 else SLOW
         self.s = min(max(self.s + gain * min(max(self.error, CLIP[0]), CLIP[1]), self.low), self.high)
         return self.widening

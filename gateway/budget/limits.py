@@ -50,7 +50,6 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
             return None if self.bound.absolute is None else self.bound.absolute / (base.absolute or math.nan)
         return None if self.bound.percent is None else self.bound.percent / base.percent
 
-
     def bound_of(self, base: Bound) -> Bound:
         """This limit as a bound of the kind of the configured one."""
         if self.bound is not None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.batch import Batch
 
@@ -14,19 +13,31 @@ MEMORY: Final = 24
 """Periods in which the quickest acknowledgement is remembered for one to two times as many."""
 
 
+class Rows(NamedTuple):
+    """Some rows."""
+
+    size: int = 0
+    """Bytes."""
+    rows: int = 0
+
+    def plus(self, size: int, rows: int = 1) -> Rows:
+        """With some more, or with negative numbers fewer; never less than none."""
+        return Rows(max(0, self.size + size), max(0, self.rows + rows))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counted:
     """Of one period. Bytes are those of the rows on disk."""
 
-    made: dict[str, int]
-    """Bytes that came into the spool, by pipeline."""
-    acknowledged: int
-    rows: int
-    """Acknowledged."""
-    handed: int
-    """Bytes of rows that were handed to the uplink, repetitions included."""
-    lowest: int
+    made: dict[str, Rows]
+    """What came into the spool, by pipeline."""
+    acknowledged: Rows
+    handed: Rows
+    """What was handed to the uplink, repetitions included."""
+    lowest: Rows
     """The least that waited for its acknowledgement at any moment, without what was put aside."""
+    standing: Rows
+    """What waited when the newest rows came: without those, which nobody can have acknowledged yet."""
     quickest_s: float
 
 
@@ -36,9 +47,9 @@ class Meter:
     def __init__(self) -> None:
         self.aside: frozenset[str] = frozenset()
         """Pipelines whose rows are not to be sent for now."""
-        self._made: Counter[str] = Counter()
-        self._acknowledged = self._rows = self._handed = 0
-        self._unacknowledged = self._lowest = 0
+        self._made: dict[str, Rows] = {}
+        self._acknowledged = self._handed = self._unacknowledged = self._lowest = Rows()
+        self._standing: Rows | None = None
         self._out: dict[int, float] = {}
         """When each row was handed out that is not acknowledged, of the loop's clock."""
         self._done: dict[int, int] = {}
@@ -48,23 +59,25 @@ class Meter:
 
     def made(self, batches: Iterable[Batch]) -> None:
         """Rows were committed."""
+        self._standing = self._unacknowledged
         for batch in batches:
-            self._made[batch.pipeline] += len(batch.block)
+            size = len(batch.block)
+            self._made[batch.pipeline] = self._made.get(batch.pipeline, Rows()).plus(size)
             if batch.pipeline not in self.aside:
-                self._unacknowledged += len(batch.block)
+                self._unacknowledged = self._unacknowledged.plus(size)
 
     def handed(self, batch: Batch, now: float) -> None:
         """A row goes to the uplink."""
-        self._handed += len(batch.block)
+        self._handed = self._handed.plus(len(batch.block))
         self._out[batch.seq] = now
 
     def acknowledged(self, batch: Batch, now: float) -> None:
         """The other side has a row."""
-        self._rows += 1
-        self._acknowledged += len(batch.block)
-        self._unacknowledged = max(0, self._unacknowledged - len(batch.block))
+        size = len(batch.block)
+        self._acknowledged = self._acknowledged.plus(size)
+        self._unacknowledged = self._unacknowledged.plus(-size, -1)
         self._lowest = min(self._lowest, self._unacknowledged)
-        self._done[batch.seq] = len(batch.block)
+        self._done[batch.seq] = size
         if (since := self._out.pop(batch.seq, None)) is not None:
             self._next_quickest = min(self._next_quickest, now - since)
 
@@ -78,29 +91,28 @@ class Meter:
         self._out.clear()
 
     @property
-    def done(self) -> int:
-        """Bytes on disk that the other side has."""
-        return sum(self._done.values())
+    def done(self) -> Rows:
+        """What is on disk and the other side has."""
+        return Rows(sum(self._done.values()), len(self._done))
 
-    def take(self, waiting: int) -> Counted:
+    def take(self, waiting: Rows) -> Counted:
         """What was counted since the last time.
 
         Args:
-            waiting: bytes of the rows that are not acknowledged by now, without what was put aside.
+            waiting: what is not acknowledged by now, without what was put aside.
         """
         self._quickest = min(self._quickest, self._next_quickest)
-        quickest = 0.0 if math.isinf(self._quickest) else self._quickest
         counted = Counted(
-            made=dict(self._made),
+            made=self._made,
             acknowledged=self._acknowledged,
-            rows=self._rows,
             handed=self._handed,
             lowest=min(self._lowest, waiting),
-            quickest_s=quickest,
+            standing=waiting if self._standing is None else min(waiting, self._standing),
+            quickest_s=0.0 if math.isinf(self._quickest) else self._quickest,
         )
-        self._made = Counter()
-        self._acknowledged = self._rows = self._handed = 0
+        self._made, self._acknowledged, self._handed = {}, Rows(), Rows()
         self._unacknowledged = self._lowest = waiting
+        self._standing = None
         self._periods += 1
         if self._periods >= MEMORY:
             self._quickest, self._next_quickest, self._periods = self._next_quickest, math.inf, 0

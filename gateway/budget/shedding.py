@@ -1,4 +1,8 @@
-"""The rung ``shed``: what has come of some pipelines since it was taken is given up, counted, and told upstream."""
+"""The rung ``shed``: what has come of some pipelines since it was taken is given up, counted, and told upstream.
+
+The loss marker waits with the pipeline, and goes when that goes again. One is enough: that of the period before is
+given up as well, which adds it to the new one.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,6 @@ from gateway.batch import RowKind
 from gateway.store.database import rows_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from gateway.intake import Intake
 
 LINK_BUDGET: Final = "link-budget"
@@ -17,26 +19,24 @@ LINK_BUDGET: Final = "link-budget"
 AT_ONCE: Final = 2000
 """Rows given up a period and pipeline, at most."""
 _QUERY: Final = (
-    "SELECT seq, samples FROM spool WHERE uplink = ? AND pipeline = ? AND delivered_ns IS NULL AND seq > ? "
-    "AND kind = ? ORDER BY seq LIMIT ?"
+    "SELECT seq, samples, kind FROM spool WHERE uplink = ? AND pipeline = ? AND delivered_ns IS NULL AND seq > ? "
+    "ORDER BY seq LIMIT ?"
 )
 
 
-async def shed(intake: Intake, uplink: str, pipelines: Iterable[str], after: int) -> int:
-    """Give up rows that wait behind a seq, of pipelines that are put aside; how many samples.
+async def shed(intake: Intake, uplink: str, pipeline: str, after: int) -> int:
+    """Give up rows that wait behind a seq, of a pipeline that is put aside; how many samples.
 
     Raises:
         StoreError: the store fails.
     """
-
-    def rows() -> list[tuple[int, int]]:
-        found: list[tuple[int, int]] = []
-        for pipeline in pipelines:
-            asked = (uplink, pipeline, after, int(RowKind.SAMPLES), AT_ONCE)
-            found += rows_of(intake.engine.store.spool.db, _QUERY, asked)
-        return found
-
-    found = await intake.on_store(rows)
-    for seq, _ in found:
+    found = await intake.on_store(_waiting, intake, uplink, pipeline, after)
+    if all(kind != RowKind.SAMPLES for _, _, kind in found):
+        return 0
+    for seq, _, _ in found:
         intake.refused(uplink, seq, LINK_BUDGET)
-    return sum(samples for _, samples in found)
+    return sum(samples for _, samples, _ in found)
+
+
+def _waiting(intake: Intake, uplink: str, pipeline: str, after: int) -> list[tuple[int, int, int]]:
+    return list(rows_of(intake.engine.store.spool.db, _QUERY, (uplink, pipeline, after, AT_ONCE)))

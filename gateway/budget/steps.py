@@ -1,8 +1,8 @@
 """Which steps before an uplink may be moved, and which are left alone, and why.
 
 A step may be moved if it trades error for bytes and something of what it lets through comes to the uplink, by its own
-pipeline or through others. It is left alone where somebody computes on what it lets through: an alert would rise late, a
-total would be wrong. Counters are left alone by the operators themselves: they keep the configured bound.
+pipeline or through others. It is left alone where somebody computes on what it lets through: an alert would rise late,
+a total would be wrong. Counters are left alone by the operators themselves: they keep the configured bound.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Movable:
 
     @property
     def in_force(self) -> float:
-        """ln of how many times the configured bound the one in force is, within the range."""
+        """How many times the configured bound the one in force is, its ln, within the range."""
         bound = self.step.operator.bound
         found = None if bound is None else ratio(bound, self.base)
         return min(max(math.log(found) if found else self.low.s, self.low.s), self.end(thinned=True).s)

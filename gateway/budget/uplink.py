@@ -19,12 +19,13 @@ from gateway.budget.capacity import Capacity, Seen
 from gateway.budget.config import AdaptConfig, Rung
 from gateway.budget.ladder import Ladder, Stage
 from gateway.budget.law import Law
-from gateway.budget.meter import Counted
+from gateway.budget.meter import Counted, Rows
+from gateway.budget.payload import Payload
 from gateway.budget.steps import Found, Movable
 from pipelines.bounds import Bound
 
-SMOOTH: Final = 0.3
-"""How much a period says of how many payload bytes a byte on disk becomes."""
+SMOOTH: Final = 0.1
+"""How much a period says of the rate of what cannot be moved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +36,8 @@ class Period:
     counted: Counted
     sent: int
     """Payload bytes, repetitions included."""
-    waiting: Mapping[str, int]
-    """Bytes of rows that are not acknowledged, by pipeline."""
+    waiting: Mapping[str, Rows]
+    """What is not acknowledged, by pipeline."""
     bandwidth: float = math.inf
     """The configured one, bytes a second."""
     budget: float = math.inf
@@ -47,8 +48,8 @@ class Kept(msgspec.Struct, frozen=True):
     """What outlives a restart."""
 
     height: int = 0
-    released: dict[str, int] = {}
-    shed_after: int = 0
+    released: dict[str, Rows] = {}
+    shed_after: dict[str, int] = {}
 
 
 @dataclass(slots=True)
@@ -56,22 +57,26 @@ class Aside:
     """Pipelines of which nothing is sent, and bytes of others of which nothing was."""
 
     now: frozenset[str] = frozenset()
-    released: dict[str, int] = field(default_factory=dict)
-    """Bytes that waited when the pipeline might go again, or as many of them as still wait."""
+    released: dict[str, Rows] = field(default_factory=dict)
+    """What waited when the pipeline might go again, or as much of it as still waits."""
 
-    def turn(self, now: frozenset[str], waiting: Mapping[str, int]) -> None:
+    def turn(self, now: frozenset[str], waiting: Mapping[str, Rows]) -> None:
         """Other pipelines are put aside from here on."""
         for name in self.now - now:
-            self.released[name] = waiting.get(name, 0)
+            self.released[name] = waiting.get(name, Rows())
         for name in now:
             self.released.pop(name, None)
         self.now = now
 
-    def waiting(self, waiting: Mapping[str, int]) -> tuple[int, int]:
-        """Bytes that wait and count, and bytes that do not."""
-        self.released = {n: left for n, was in self.released.items() if (left := min(was, waiting.get(n, 0)))}
-        aside = sum(size for name, size in waiting.items() if name in self.now) + sum(self.released.values())
-        return max(0, sum(waiting.values()) - aside), aside
+    def waiting(self, waiting: Mapping[str, Rows]) -> Rows:
+        """What waits and counts."""
+        self.released = {n: left for n, was in self.released.items() if (left := min(was, waiting.get(n, Rows())))[0]}
+        total = Rows()
+        for name, (size, rows) in waiting.items():
+            if name not in self.now:
+                aside = self.released.get(name, Rows())
+                total = total.plus(size - aside.size, rows - aside.rows)
+        return total
 
 
 class LinkControl:
@@ -84,8 +89,8 @@ class LinkControl:
         self.capacity = Capacity()
         self.ladder = Ladder(kept.height)
         self.aside = Aside(released=dict(kept.released))
-        self.shed_after = kept.shed_after
-        """What is given up has higher seqs; 0: nothing is."""
+        self.shed_after = dict(kept.shed_after)
+        """By pipeline: what is given up has higher seqs."""
         self.found = Found()
         self.stages: list[Stage] = []
         self.changes = 0
@@ -94,8 +99,9 @@ class LinkControl:
         """Samples given up."""
         self.made = self.waiting = self.carried = 0.0
         """Payload bytes a second; payload bytes; payload bytes a second."""
-        self._growth = 1.0
-        """Payload bytes to bytes on disk."""
+        self.payload = Payload()
+        self._fixed: float | None = None
+        """Payload bytes a second of what cannot be moved, smoothed."""
         self._begun = False
 
     def meet(self, found: Found, stages: list[Stage]) -> None:
@@ -136,17 +142,17 @@ class LinkControl:
     def look(self, period: Period) -> int:
         """One period; by how many rungs the ladder was climbed: 1, 0 or -1."""
         counted, seconds = period.counted, period.seconds
-        if counted.handed:
-            growth = min(50.0, period.sent / counted.handed)
-            self._growth = growth if self.carried == 0 else self._growth + SMOOTH * (growth - self._growth)
-        waiting, _ = self.aside.waiting(period.waiting)
-        made = sum(size for name, size in counted.made.items() if name not in self.aside.now)
-        self.made, self.waiting = made * self._growth / seconds, waiting * self._growth
+        self.payload.learn(counted.handed.size, counted.handed.rows, period.sent)
+        payload = self.payload.of
+        self.made = self._moved_and_fixed(counted.made, seconds)
+        self.aside.waiting(period.waiting)
+        self.waiting = payload(*counted.standing)
         seen = Seen(
             seconds=seconds,
-            acknowledged=counted.acknowledged * self._growth,
-            rows=counted.rows,
-            lowest=counted.lowest * self._growth,
+            acknowledged=payload(*counted.acknowledged),
+            rows=counted.acknowledged.rows,
+            lowest=payload(*counted.lowest),
+            standing=self.waiting,
             quickest_s=counted.quickest_s,
         )
         wanting = self.law.s > self.law.low + 0.01 or self.ladder.height > 0
@@ -155,7 +161,18 @@ class LinkControl:
         self.law.step(self.made, self.carried, self.waiting, self.config.drain)
         return self._climb(period.waiting)
 
-    def _climb(self, waiting: Mapping[str, int]) -> int:
+    def _moved_and_fixed(self, made: Mapping[str, Rows], seconds: float) -> float:
+        """Payload bytes a second that are made for the link, where pipelines that cannot be moved count smoothed.
+
+        A total that comes once a minute is no reason to widen bounds in one period of the minute.
+        """
+        movable = {step.pipeline for step in self.found.movable}
+        rates = {name: self.payload.of(*rows) / seconds for name, rows in made.items() if name not in self.aside.now}
+        fixed = sum(rate for name, rate in rates.items() if name not in movable)
+        self._fixed = fixed if self._fixed is None else self._fixed + SMOOTH * (fixed - self._fixed)
+        return sum(rate for name, rate in rates.items() if name in movable) + self._fixed
+
+    def _climb(self, waiting: Mapping[str, Rows]) -> int:
         law = self.law
         by = self.ladder.look(len(self.stages), at_end=law.at_end, made=self.made, target=law.target)
         if by:
@@ -174,7 +191,7 @@ class LinkControl:
 
     def saved(self) -> bytes:
         """What to remember."""
-        return msgspec.json.encode(Kept(self.ladder.height, dict(self.aside.released), self.shed_after))
+        return msgspec.json.encode(Kept(self.ladder.height, dict(self.aside.released), dict(self.shed_after)))
 
     def as_dict(self) -> dict[str, Any]:
         """For ``status``: plain JSON types. Rates in payload bytes a second; null: not known, or no limit."""

@@ -10,7 +10,20 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
-from gateway.cli import caring, coap, console, importing, modbus, service, spool, versions, watching
+from gateway.cli import (
+    caring,
+    coap,
+    console,
+    controller,
+    demo_scenes,
+    hub,
+    importing,
+    modbus,
+    service,
+    spool,
+    versions,
+    watching,
+)
 from gateway.cli.exits import Verbs, ending
 from gateway.cli.options import DEFAULT_CONFIG, AsJson, ConfigPath, StatePath
 from gateway.errors import ConfigError, OnpathError
@@ -31,7 +44,10 @@ app.add_typer(coap.app)
 app.add_typer(spool.app)
 app.add_typer(versions.app)
 app.add_typer(console.app)
+app.add_typer(controller.app)
+app.add_typer(hub.app)
 app.add_typer(importing.app)
+app.add_typer(demo_scenes.app)
 service.register(app)
 
 # Verbs that ask the running gateway
@@ -123,19 +139,6 @@ def init(
         ),
         force=force,
     )  # fmt: skip
-
-
-@app.command()
-def demo(
-    for_: Annotated[str | None, typer.Option("--for", metavar="DURATION", help="End by itself, such as 20s.")] = None,
-    as_json: AsJson = False,
-    rate: Annotated[float, typer.Option(min=0.1, max=500, help="Messages a second of each MQTT device.")] = 5.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of the devices' noise.")] = 1,
-) -> None:
-    """Run the main job on this machine: 50 simulated devices, broker, gateway and receiver."""
-    from gateway.cli.demo import run_demo
-
-    run_demo(for_=for_, as_json=as_json, rate=rate, seed=seed)
 
 
 @app.command()

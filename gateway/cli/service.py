@@ -60,8 +60,12 @@ def explain(
         Path | None, typer.Option(metavar="FILE.svg", help="Draw the tree with its stages and bytes.")
     ] = None,
     nodes: Annotated[
-        str | None, typer.Option(metavar="FILE", help="With a file: adverts as of onpath nodes --json; or live.")
+        str | None, typer.Option(metavar="FILE", help="With a file: what onpath nodes --json printed; default live.")
     ] = None,
+    points: Annotated[
+        int, typer.Option(min=1, help="With a file: points of the inputs at an access node that does not know it yet.")
+    ] = 20,
+    rate: Annotated[float, typer.Option(min=0.0001, help="With a file: samples a second of each.")] = 1.0,
     carrier: CarrierUrl = None,
     config: NodeConfig = None,
     as_json: AsJson = False,
@@ -69,7 +73,7 @@ def explain(
     """Show which step runs where, why, what it costs, and the bytes on each link against raw to the core."""
     from gateway.cli.service_explain import Request, explain_service
 
-    explain_service(Request(service, picture, nodes, carrier, config, as_json=as_json))
+    explain_service(Request(service, picture, nodes, points, rate, carrier, config, as_json=as_json))
 
 
 @app.command()

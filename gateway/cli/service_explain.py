@@ -20,7 +20,7 @@ from gateway.cli.top_views import number
 from gateway.errors import OnpathError
 from gateway.network.facts import Facts
 from gateway.network.grouping import Place, grouped
-from gateway.network.picture import draw
+from gateway.network.picture import amount, draw
 from gateway.network.plan.explanation import Explanation, IntentMet, StagePlace, Where
 from gateway.network.tree import tree_of
 
@@ -37,6 +37,8 @@ class Request:
     service: str
     picture: Path | None
     nodes: str | None
+    points: int
+    rate: float
     carrier: str | None
     config: Path | None
     as_json: bool
@@ -61,9 +63,12 @@ def explain_service(request: Request) -> None:
 def _asked(request: Request) -> tuple[Explanation, Place]:
     file = Path(request.service)
     if request.nodes is not None or file.suffix in {".yaml", ".yml"}:
-        from gateway.cli.service_foresee import foreseen
+        from gateway.cli.service_foresee import LIVE, Asked, foreseen
+        from gateway.network.foresee import Assumed
 
-        return foreseen(file, request.nodes, request.carrier, request.config)
+        assumed = Assumed(request.points, request.rate)
+        found = foreseen(Asked(file, request.nodes or LIVE, request.carrier, request.config, assumed))
+        return found.explanation, tree_of(found.explanation, found.parts, found.adverts)
     facts = asyncio.run(facts_of_network(request.carrier, request.config))
     told = facts.explanations.get(request.service)
     if told is None:
@@ -111,18 +116,19 @@ def lines_about(told: Explanation, tree: Place) -> Iterator[Spans]:
 def _reduction(told: Explanation) -> str:
     if not told.raw_to_core:
         return "nothing flows yet"
-    words = f"{size(told.to_core)}/s into the core instead of {size(told.raw_to_core)}/s raw"
+    words = f"{amount(told.to_core)}/s into the core instead of {amount(told.raw_to_core)}/s raw"
     return words + (f", {rate(told.ratio)} times less" if told.ratio else "")
 
 
 def _head(told: Explanation) -> list[str]:
     solved = told.plan
     estimated = ", estimated before anything ran" if told.estimated else ""
-    bound = f"{solved.distance:.2g} % above the lower bound of {solved.bound:.4g}"
+    planned = f"epoch {told.epoch}, planned" if told.epoch else "not applied: a plan as it would be,"
+    bound = f"{solved.distance:.2g} % above the lower bound of {rate(solved.bound)}"
     return [
-        f"version {told.version}, epoch {told.epoch}, planned {clock(told.made_ms)} UTC{estimated}",
+        f"version {told.version}, {planned} {clock(told.made_ms)} UTC{estimated}",
         f"results {span(told.latency_s)} after the end of a window or a sample",
-        f"cost {told.cost:.4g}; all services {solved.cost:.4g}, {bound} ({solved.method}, {solved.seconds:.2g} s)",
+        f"cost {rate(told.cost)}; all services {rate(solved.cost)}, {bound} ({solved.method}, {solved.seconds:.2g} s)",
     ]
 
 
@@ -154,8 +160,8 @@ def _stage(stage: StagePlace) -> Row:
         (
             Cell(str(stage.index), "dim"), Cell(name, "bold"), Cell("; ".join(map(_where, stage.where))),
             Cell(stage.why[0].cause.value if stage.why else "", "accent"), number(stage.samples_in, rate),
-            number(stage.samples_out, rate), number(stage.bytes_out, size),
-            number(stage.cpu, lambda value: f"{100 * value:.3g} %"), number(stage.cost, lambda value: f"{value:.3g}"),
+            number(stage.samples_out, rate), number(stage.bytes_out, amount),
+            number(stage.cpu, lambda value: f"{100 * value:.3g} %"), number(stage.cost, rate),
         )
     )  # fmt: skip
 
@@ -175,7 +181,7 @@ def _tiers(told: Explanation) -> Table:
     rows = [
         Row(
             (
-                Cell(load.tier), number(load.links, count), number(load.bytes, size), number(load.raw, size, "dim"),
+                Cell(load.tier), number(load.links, count), number(load.bytes, amount), number(load.raw, amount, "dim"),
                 Cell(f"{rate(load.raw / load.bytes)} x" if load.bytes else ""),
             )
         )
@@ -193,10 +199,10 @@ def _links(told: Explanation) -> Table:
     rows = [
         Row(
             (
-                Cell(link.node), Cell(link.to or "core"), Cell(str(link.cut)), number(link.bytes, size),
-                number(link.raw, size, "dim"),
+                Cell(link.node), Cell(link.to or "core"), Cell(str(link.cut)), number(link.bytes, amount),
+                number(link.raw, amount, "dim"),
                 number(link.used, lambda value: f"{100 * value:.3g} %", "warn" if link.used > 0.9 else ""),
-                number(link.cost, lambda value: f"{value:.3g}"),
+                number(link.cost, rate),
             )
         )
         for link in told.links[:LINKS]

@@ -18,6 +18,7 @@ from gateway.cli.printing import lines_of, show
 from gateway.cli.top_table import Cell, Column, Row, Table
 from gateway.network.lookup import carrier_config, opened
 from gateway.network.results import Feed, Result, Results
+from gateway.tasks import ended
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -93,13 +94,11 @@ async def _queued(batches: AsyncGenerator[list[Received], None]) -> AsyncGenerat
                 wait = QUIET_S
                 yield getting.result()
             else:
-                getting.cancel()
-                await asyncio.wait((getting,))
+                await ended(getting)
                 yield None
         reading.result()
     finally:
-        reading.cancel()
-        await asyncio.wait((reading,))
+        await ended(reading)
 
 
 async def _kept(queue: AsyncGenerator[list[Received] | None, None], found: Results) -> None:

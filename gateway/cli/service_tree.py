@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gateway.cli.figures import size
 from gateway.cli.top_table import Spans
 from gateway.network.grouping import Group
+from gateway.network.picture import amount
 
 
 def tree_lines(root: Group) -> Iterator[Spans]:
@@ -28,6 +28,6 @@ def _line(group: Group, lead: str, *, root: bool = False) -> Spans:
         line.append((f" ({group.span})", "dim"))
     line.append((f"  {' ▸ '.join(group.stages) or 'passes on'}", ""))
     if not root:
-        line.append((f"  {size(group.bytes_s)}/s", "accent"))
-        line.append((f" (raw {size(group.raw_s)}/s)", "dim"))
+        line.append((f"  {amount(group.bytes_s)}/s", "accent"))
+        line.append((f" (raw {amount(group.raw_s)}/s)", "dim"))
     return line

@@ -186,7 +186,7 @@ def _uplinks(status: Mapping[str, Any]) -> Table:
         Column("name", widest=22), Column("link"), Column("sent", right=True), Column("samples", right=True, rank=3),
         Column("bytes", right=True, rank=2), Column("waiting", right=True), Column("on disk", right=True, rank=1),
         Column("oldest", right=True), Column("lost", right=True), Column("thinned", right=True, rank=4),
-        Column("budget", rank=5),
+        Column("budget", rank=5), Column("adapt", rank=6),
     )  # fmt: skip
     return Table(columns, tuple(_uplink(name, row) for name, row in status["uplinks"].items()), "no uplinks")
 
@@ -194,15 +194,25 @@ def _uplinks(status: Mapping[str, Any]) -> Table:
 def _uplink(name: str, row: Mapping[str, Any]) -> Row:
     spool, nothing = row["spool"], Cell("", key=-1.0)
     parts = tuple(
-        Row((Cell(f"  {pipeline}"), *[nothing] * 4, *_waiting(part), *[nothing] * 3))
+        Row((Cell(f"  {pipeline}"), *[nothing] * 4, *_waiting(part), *[nothing] * 4))
         for pipeline, part in spool["pipelines"].items()
     )
     cells = (
         Cell(name, "bold"), word(row["link"]), number(row["acknowledged"], count), number(row["samples"], count),
         number(row["bytes"], size), *_waiting(spool), number(spool["lost"], count, "bad" if spool["lost"] else "dim"),
         number(spool["thinned"], count, "warn" if spool["thinned"] else "dim"), Cell(budget(row["lanes"]["budget"])),
+        _adapt(row.get("adapt")),
     )  # fmt: skip
     return Row(cells, parts=parts if len(parts) > 1 else ())
+
+
+def _adapt(adapt: Mapping[str, Any] | None) -> Cell:
+    """``x2.4 of 12 kB/s, summarise``: how much wider bounds are, what the link carries, the rung that is taken."""
+    if adapt is None:
+        return Cell("")
+    carried = "" if adapt["carried"] is None else f" of {size(adapt['carried'])}/s"
+    rung = f", {adapt['rung']}" if adapt["rung"] else ""
+    return Cell(f"x{adapt['widening']:.3g}{carried}{rung}", "warn" if adapt["widening"] > 1 or rung else "dim")
 
 
 def _waiting(part: Mapping[str, Any]) -> tuple[Cell, Cell, Cell]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from gateway.broker import stop_process
+from gateway.broker_process import end_with_parent
 from gateway.errors import LinkError, OnpathError
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Child:
                 stderr=log,
                 env={**os.environ, **(variables or {})},
                 start_new_session=True,  # a Ctrl-C on the terminal is ours to handle, in order
+                preexec_fn=end_with_parent,
             )
 
     async def __aenter__(self) -> Self:

@@ -11,7 +11,7 @@ import asyncio
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.demo.cluster_parts import Node, WorkerChild
-from gateway.demo.cluster_report import Phase, Report, report
+from gateway.demo.cluster_report import Phase, Report, phase_of, report
 from gateway.errors import OnpathError
 
 ROUNDS: Final = 40
@@ -106,7 +106,7 @@ class Cluster:
         self._tell(f"{name} ({shape}) ...")
         job = f"{len(self._phases)}-{shape}"
         root = self._root.address
-        before = await self._counted()
+        before = await self._at_root()
         await asyncio.gather(
             *(
                 worker.do(
@@ -125,7 +125,8 @@ class Cluster:
         else:
             answers = await self._rounds(rounds or self._options.rounds)
         left = await asyncio.gather(*(worker.do("leave") for worker in self._workers))
-        phase = Phase.of(name, shape, answers, left, [after - was for after, was in await self._since(before)])
+        came, went = await self._at_root()
+        phase = phase_of(name, shape, answers, left, (came - before[0], went - before[1]))
         self._phases.append(phase)
         return phase
 
@@ -183,14 +184,10 @@ class Cluster:
         except TimeoutError:
             raise OnpathError(f"{node.name} does not get to the middle of round {number}: {status}") from None
 
-    async def _counted(self) -> list[Bytes]:
-        nodes = [self._root, *self._aggregators]
-        return [Bytes.of(await node.reduction()) for node in nodes]
-
-    async def _since(self, before: Sequence[Bytes]) -> list[tuple[Bytes, Bytes]]:
-        """Counters now and then; one that was killed began anew."""
-        after = await self._counted()
-        return [(now, was if now.began_with(was) else Bytes()) for now, was in zip(after, before, strict=True)]
+    async def _at_root(self) -> tuple[int, int]:
+        """Bytes that have come to the root, and gone from it."""
+        sides = (await self._root.reduction())["bytes"].values()
+        return sum(side["received"] for side in sides), sum(side["sent"] for side in sides)
 
     async def _central(self, stack: AsyncExitStack, folder: Path, rounds: int) -> str:
         """What one process has in the end, without a network."""

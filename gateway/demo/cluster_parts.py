@@ -18,7 +18,7 @@ AGGREGATOR_CONFIG: Final = HERE / "cluster-aggregator.yaml"
 _READY_S: Final = 30.0
 _ANSWER_S: Final = 120.0
 _POLL_S: Final = 0.02
-ONE_THREAD: Final = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+ONE_THREAD: Final = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 """Workers compute beside each other, and the bits of a product must not depend on how many threads share it."""
 
 

@@ -65,6 +65,8 @@ class Homes:
         self._scale = self._random.uniform(0.8, 1.25, n)
         self._split = self._random.dirichlet([4.0, 4.0, 4.0], n)
         self._row = 72.0  # start at 18:00, when something happens
+        self.supplied = np.ones(n)
+        """0 for a home whose supply is cut, from the next step on."""
         self.voltage = np.full((n, 3), _SOURCE_V)
         self.active_kwh = np.round(self._random.uniform(200, 3000, (n, 3)), 2)
         self.reactive_kvarh = np.round(self.active_kwh * 0.3, 2)
@@ -89,11 +91,12 @@ class Homes:
         homes = table[np.arange(len(table)), self._column] * self._scale
         self.power = homes[:, None] * self._split * self._random.normal(1.0, 0.01, self._split.shape)
         self.power[:, 0] += table[:, _HOUSEHOLDS] * self._car  # a car charges on one phase
+        self.power *= self.supplied[:, None]
         # Small loads are electronics with a poor factor, large ones heat with a good one.
         self.factor = np.clip(0.72 + 0.08 * np.log10(np.maximum(self.power, 1.0)), 0.7, 0.99)
         self.apparent = self.power / self.factor
         self.reactive = np.sqrt(self.apparent**2 - self.power**2)
-        self.current = self.apparent / self.voltage
+        self.current = self.apparent / np.maximum(self.voltage, 1.0)
         self.voltage = self._voltages(self.current)
 
     def _voltages(self, current: Floats) -> Floats:
@@ -101,7 +104,13 @@ class Homes:
         behind = np.cumsum(current[::-1], axis=0)[::-1]
         along = np.cumsum(behind * _CABLE_OHM, axis=0)
         noise = self._random.normal(0.0, 0.08, current.shape)
-        return _SOURCE_V - along - current * _SERVICE_OHM + noise
+        return (_SOURCE_V - along - current * _SERVICE_OHM + noise) * self.supplied[:, None]
+
+    @property
+    def loss(self) -> float:
+        """What the cable and the services turn into heat, W: what goes in at the head of the feeder less ``power``."""
+        behind = np.cumsum(self.current[::-1], axis=0)[::-1]
+        return float(_CABLE_OHM * np.sum(behind**2) + _SERVICE_OHM * np.sum(self.current**2))
 
     @property
     def frequency(self) -> float:

@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.errors import FieldError
 from gateway.point import Name
-from gateway.units import Duration
+from gateway.units import Bandwidth, Duration
 from pipelines.base import Glob
 
 PARTITIONS: Final = 64
@@ -131,8 +131,10 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """How often it says what it has, and how it is; three times as long without, and it counts as gone."""
     headroom: Annotated[float, msgspec.Meta(ge=0.05, le=1.0)] = 0.7
     """Part of this machine's cores that services may use."""
-    link: Annotated[float, msgspec.Meta(gt=0)] = 1_000_000.0
-    """Bytes a second that the way to the parent carries, until it is measured."""
+    link: Bandwidth = Bandwidth(1_000_000)
+    """What the way to the parent carries, such as ``64kB/s``."""
+    price: Annotated[float, msgspec.Meta(gt=0)] = 1.0
+    """What a byte on that way is worth to the plan, in µs of a gateway's CPU: more where it is slow or paid for."""
     snapshot: Duration = Duration(1)
     """In the core: how often what was computed is made durable; gateways keep their copies until then."""
     corrections: Duration = Duration(86_400)
@@ -148,6 +150,8 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def __post_init__(self) -> None:
         if self.tier is Tier.CORE and self.parents:
             raise FieldError("parents", "the core has none")
+        if self.link <= 0:
+            raise FieldError("link", "must be above 0")
         if not 1 <= self.advert <= 600:
             raise FieldError("advert", "between 1s and 10min")
         if not 0.05 <= self.snapshot <= 60:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 LOOK_S: Final = 1.0
 CHANGE: Final = 0.1
 """What part of the cores must have come or gone for an advert out of turn."""
+LEAST_PART: Final = 0.05
+"""Of the cores that services have in any case: of a busy machine everybody has a share."""
 LEAST_S: Final = 2.0
 """Between two adverts."""
 FULL_SPOOL_S: Final = 60.0
@@ -49,7 +51,9 @@ class Measuring:
         self._sent = 0
         self._selectors: dict[tuple[str, ...], Selector] = {}
         self._said: tuple[float, bool] = (0.0, True)
+        self._process = psutil.Process()
         psutil.cpu_percent()
+        self._process.cpu_percent()
 
     async def calibrate(self) -> None:
         """Measure what operators cost here, beside everything else."""
@@ -77,8 +81,8 @@ class Measuring:
     def _headroom(self) -> float:
         """Cores that services may have, those that they use included."""
         cores = os.cpu_count() or 1
-        used = psutil.cpu_percent() / 100 * cores
-        return max(0.0, self._options.headroom * cores - used)
+        others = max(0.0, psutil.cpu_percent() / 100 * cores - self._process.cpu_percent() / 100)
+        return max(LEAST_PART * cores, self._options.headroom * cores - others)
 
     async def advert(self) -> Advert:
         """As it is now."""
@@ -103,7 +107,7 @@ class Measuring:
             memory_free=psutil.virtual_memory().available, disk_free=shutil.disk_usage(inside.shared.state).free,
             speed=self._calibration.speed, operators=self._calibration.operators,
             links=self._links(status, elapsed_s, spool), inputs=inputs, points=points, stages=stages,
-            epochs={name: part.epoch for name, part in self._network.applied.services.items()},
+            epochs={name: part.epoch for name, part in self._network.effective.services.items()},
             spool_bytes=spool.get("bytes", 0), spool_age_s=spool.get("oldest_s", 0.0),
             healthy=not reasons, reasons=reasons, partitions=[] if workers is None else workers.held,
         )  # fmt: skip
@@ -115,8 +119,8 @@ class Measuring:
         used, self._sent = max(0, sent - self._sent) / elapsed_s, sent
         return [
             LinkFacts(
-                to=parent, capacity=self._options.link, used=round(used, 1) if number == 0 else 0.0,
-                backlog=spool.get("bytes", 0), backlog_age_s=spool.get("oldest_s", 0.0),
+                to=parent, capacity=float(self._options.link), used=round(used, 1) if number == 0 else 0.0,
+                price=self._options.price, backlog=spool.get("bytes", 0), backlog_age_s=spool.get("oldest_s", 0.0),
             )
             for number, parent in enumerate(self._options.parents or [""])
         ]  # fmt: skip

@@ -7,12 +7,13 @@ starts without anybody who plans, goes on where it was.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgspec
 
-from gateway.errors import OnpathError
+from gateway.errors import LinkError, OnpathError
 from gateway.network import applied as applying
 from gateway.network import assignment
 from gateway.network.advert import encode as encode_advert
@@ -21,6 +22,7 @@ from gateway.network.carrier.base import CarrierError
 from gateway.network.carrier.opening import shared
 from gateway.network.config import Tier
 from gateway.network.extended import extended
+from gateway.supervisor import LinkState, supervise
 from gateway.tasks import ended, task_group
 
 if TYPE_CHECKING:
@@ -41,8 +43,7 @@ OWNER: Final = " network"
 """Under this name the store keeps what is followed; no adapter can have it."""
 APPLIED: Final = "applied"
 ASKS: Final = "asks"
-RETRY_S: Final = 1.0
-LONGEST_RETRY_S: Final = 15.0
+LONGEST_PAUSE_S: Final = 10.0
 TURN_S: Final = 0.2
 """How often it looks whether something begins, or has run out."""
 
@@ -55,6 +56,9 @@ class Network:
         self._inside = inside
         self._change = change
         self.applied = Applied()
+        """What is to run."""
+        self.effective = self.applied
+        """What runs; the same but for the moment of a change."""
         self.asks: dict[str, list[str]] = {}
         self.services: dict[str, ServiceRecord] = {}
         self.workers: CoreWorkers | None = None
@@ -63,12 +67,11 @@ class Network:
         self._options: NetworkConfig | None = None
         self._news = asyncio.Event()
         """An advert should go out at once."""
-        self._up = False
-        self._detail = ""
+        self._link = LinkState("network", lambda _state: None)
 
     def recall(self, memory: Memory) -> None:
         """What was followed before; called before the pipelines are made."""
-        self.applied = applying.decode(memory.get((OWNER, APPLIED)))
+        self.applied = self.effective = applying.decode(memory.get((OWNER, APPLIED)))
         try:
             self.asks = msgspec.json.decode(memory.get((OWNER, ASKS), b"{}"), type=dict[str, list[str]])
         except msgspec.DecodeError:
@@ -91,36 +94,26 @@ class Network:
         await self.stop()
         self._options = config.network
         if config.network is not None:
-            self._running = asyncio.create_task(self._run(config.gateway, config.network), name="network")
+            run = functools.partial(self._run, config.gateway, config.network)
+            self._running = asyncio.create_task(supervise("network", run, self._link, LONGEST_PAUSE_S), name="network")
 
     async def stop(self) -> None:
         """Leave the network in order: partitions are handed over."""
         running, self._running = self._running, None
         await ended(running)
-        self._up = False
 
-    async def _run(self, node: str, options: NetworkConfig) -> NoReturn:
-        """Connect again and again; the node goes on with what it follows meanwhile."""
-        pause_s = RETRY_S
-        while True:
-            began = asyncio.get_running_loop().time()
-            try:
-                async with shared(options.carrier, node) as carrier:
-                    await self._serve(carrier, node, options)
-            except (CarrierError, OSError) as error:
-                if self._up or self._detail != str(error):
-                    log.warning("network: %s", error)
-                self._up, self._detail = False, str(error)
-            if asyncio.get_running_loop().time() - began > LONGEST_RETRY_S:
-                pause_s = RETRY_S
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, LONGEST_RETRY_S)
+    async def _run(self, node: str, options: NetworkConfig) -> None:
+        """Connected until the link is gone; the node goes on with what it follows meanwhile."""
+        try:
+            async with shared(options.carrier, node) as carrier:
+                await self._serve(carrier, node, options)
+        except CarrierError as error:
+            raise LinkError(str(error)) from error
 
     async def _serve(self, carrier: Carrier, node: str, options: NetworkConfig) -> None:
         from gateway.network.measuring import Measuring
 
-        self._up, self._detail = True, ""
-        log.info("network: %s is a node of tier %s at %s", node, options.tier, carrier.url)
+        self._link.set(up=True, detail=f"node of tier {options.tier} at {carrier.url}")
         self._measuring = measuring = Measuring(self._inside, self, options)
         if options.tier is Tier.CORE:
             from gateway.network.core.workers import CoreWorkers
@@ -184,6 +177,7 @@ class Network:
             self.applied = before
             log.error("network: the plan of epoch %d cannot be applied: %s", fresh.epoch, error)  # noqa: TRY400
             return
+        self.effective = fresh
         log.info("network: plan of epoch %d: %s", fresh.epoch, _told(fresh))
         self._news.set()
 
@@ -226,15 +220,15 @@ class Network:
             "tier": self._options.tier.value,
             "site": self._options.site,
             "carrier": self._options.carrier.url,
-            "link": "up" if self._up else "down",
-            "detail": self._detail,
-            "epoch": self.applied.epoch,
+            "link": "up" if self._link.up else "down",
+            "detail": self._link.detail,
+            "epoch": self.effective.epoch,
             "services": {
                 name: {"version": part.version, "epoch": part.epoch, "cut": part.cut, "parent": part.parent}
-                for name, part in self.applied.services.items()
+                for name, part in self.effective.services.items()
             },
-            "draining": sorted(self.applied.draining),
-            "waiting": sorted(self.applied.waiting),
+            "draining": sorted(self.effective.draining),
+            "waiting": sorted(self.effective.waiting),
             "asked_by": dict(self.asks),
         }
         if self.workers is not None:

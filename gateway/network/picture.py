@@ -23,8 +23,8 @@ STRAIGHT: Final = 104
 GAP_Y: Final = 16
 MARGIN: Final = 18
 LINE: Final = 17
-HEAD: Final = 46
-"""Above the boxes: what the picture shows."""
+HEAD: Final = 28
+"""Height of the title."""
 CHARACTERS: Final = 30
 """That fit into a line of a box."""
 FILLS: Final = {Tier.ACCESS: "#dbeafe", Tier.AGGREGATION: "#fdf0d5", Tier.CORE: "#dcf3e3"}
@@ -37,6 +37,7 @@ STYLE: Final = (
     ".title{font-size:15px;font-weight:600;fill:#6b7682}.sub{font-size:12px;fill:#6b7682}"
     ".name{font-size:14px;font-weight:600}.line{font-size:12px;fill:#404a54}.rate{font-size:11px}"
     f".wire{{fill:none;stroke:{WIRE}}}"
+    "@media (prefers-color-scheme: dark){.title{fill:#d5dae0}.sub{fill:#9aa4ae}}"
 )
 _HEAD: Final = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" width="{width:g}" '
@@ -68,19 +69,24 @@ def draw(root: Place, title: str, facts: Sequence[str] = ()) -> str:
     Args:
         root: the core, and all nodes below it.
         title: what stands above it.
-        facts: what stands below the title, in one line.
+        facts: what stands below the title, a line each.
     """
     top = _box_of(grouped(root))
     depth = _depth(top)
-    bottom = _placed(top, depth, MARGIN + HEAD)
-    width = max(2 * MARGIN + depth * (BOX + GAP_X) - GAP_X + SEVERAL, 9 * len(" · ".join(facts)) * 0.75 + 2 * MARGIN)
+    bottom = _placed(top, depth, MARGIN + HEAD + LINE * len(facts))
+    longest = max(9 * len(title), *(6.8 * len(fact) for fact in facts), 0)
+    width = max(depth * (BOX + GAP_X) - GAP_X + SEVERAL, longest) + 2 * MARGIN
     boxes = list(_all(top))
     body = [
         _HEAD.format(width=width, height=bottom + MARGIN),
         f"<title>{escape(title)}</title>",
+        f"<desc>{escape('; '.join(facts))}</desc>",
         f"<style>{STYLE}</style>",
         f'<text class="title" x="{MARGIN}" y="{MARGIN + 12}">{escape(title)}</text>',
-        f'<text class="sub" x="{MARGIN}" y="{MARGIN + 31}">{escape(" · ".join(facts))}</text>',
+        *(
+            f'<text class="sub" x="{MARGIN}" y="{MARGIN + 14 + LINE * number}">{escape(fact)}</text>'
+            for number, fact in enumerate(facts, 1)
+        ),
         *(part for box in boxes for part in _wires(box)),
         *(part for box in boxes for part in _drawn(box)),
         *(part for box in boxes for part in _labels(box)),

@@ -174,6 +174,13 @@ METRICS: Final[tuple[Metric, ...]] = (
     _counter("uplink_thinned_samples", "Samples that became aggregates because the spool was full.", _UPLINK),
     _gauge("uplink_budget_bytes", "Payload bytes that may be sent in the period.", _UPLINK, unit="By"),
     _gauge("uplink_budget_spent_bytes", "Those of the period that were sent.", _UPLINK, unit="By"),
+    _gauge("uplink_adapt_widening_ratio", "With adapt, how many times the configured bounds are.", _UPLINK, unit="1"),
+    _gauge("uplink_adapt_carried_bytes_per_second", "What the link carries; missing while nobody knows.", _UPLINK, unit="By/s"),
+    _gauge("uplink_adapt_target_bytes_per_second", "What may be made; missing while nobody knows.", _UPLINK, unit="By/s"),
+    _gauge("uplink_adapt_made_bytes_per_second", "What is made for it.", _UPLINK, unit="By/s"),
+    _gauge("uplink_adapt_rungs", "Rungs beyond wider bounds that are taken.", _UPLINK),
+    _counter("uplink_adapt_changes", "Bounds that adapt has changed.", _UPLINK),
+    _counter("uplink_adapt_shed_samples", "Samples given up for the link's budget; the other side is told.", _UPLINK),
     # the store
     _gauge("store_healthy", "Whether it commits in time."),
     _counter("store_commits", "Commits."),
@@ -183,6 +190,14 @@ METRICS: Final[tuple[Metric, ...]] = (
     _gauge("store_unsynced_seconds", "With store.flash, how old what is not on disk yet may be.", unit="s"),
     _gauge("store_journal_bytes", "Size of the journal, which is the history.", unit="By"),
     _counter("store_damaged", "Damaged blocks of the journal and rows of the spool that were found."),
+    # sums of workers' vectors, see docs/network/reduction.md
+    _gauge("sums_jobs", "Jobs of workers whose vectors are added here."),
+    _counter("sums_rounds", "Rounds of which the whole result was known here."),
+    _counter("sums_received_bytes", "Come from workers, nodes below, or the parent.", ("side",), unit="By"),
+    _counter("sums_sent_bytes", "Gone to workers, nodes below, or the parent.", ("side",), unit="By"),
+    _counter("sums_fallbacks", "Workers and nodes that came because their own node did not answer."),
+    _counter("sums_repeats", "Sums that added nothing, for all in them were there."),
+    _counter("sums_refused", "Connections that were turned away."),
     # the embedded broker and alerts
     _gauge("broker_up", "Whether the embedded broker runs; missing if there is none."),
     _gauge("alert_raised", "Alerts that are raised.", by="severity"),

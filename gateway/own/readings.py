@@ -41,6 +41,7 @@ class Readings:
             *_pipelines(status["pipelines"] | status["hidden"]),
             *_uplinks(status["uplinks"]),
             *_store(status["store"]),
+            *_sums(status["reduction"] or {}),
             *self._alerts(),
         ]
 
@@ -96,6 +97,17 @@ def _machine(state: Path) -> list[Reading]:
         Reading("box_load_ratio", (), os.getloadavg()[0] / (os.cpu_count() or 1)),
         Reading("box_memory_available_ratio", (), memory.available / memory.total),
     ]
+
+
+def _sums(reduction: Row) -> Iterator[Reading]:
+    if "bytes" not in reduction:
+        return  # there is none, or it does not listen
+    yield Reading("sums_jobs", (), len(reduction["jobs"]))
+    for word in ("rounds", "fallbacks", "repeats", "refused"):
+        yield Reading(f"sums_{word}", (), reduction[word])
+    for side, traffic in reduction["bytes"].items():
+        yield Reading("sums_received_bytes", (side,), traffic["received"])
+        yield Reading("sums_sent_bytes", (side,), traffic["sent"])
 
 
 def _adapters(adapters: Row) -> Iterator[Reading]:
@@ -172,6 +184,18 @@ def _uplinks(uplinks: Row) -> Iterator[Reading]:
         if (budget := lanes["budget"]) is not None:
             yield Reading("uplink_budget_bytes", labels, budget["size"])
             yield Reading("uplink_budget_spent_bytes", labels, budget["spent"])
+        if (adapt := row["adapt"]) is not None:
+            yield from _adapt(labels, adapt)
+
+
+def _adapt(labels: tuple[str], adapt: Row) -> Iterator[Reading]:
+    yield Reading("uplink_adapt_widening_ratio", labels, adapt["widening"])
+    for name in ("carried", "target", "made"):
+        if adapt[name] is not None:
+            yield Reading(f"uplink_adapt_{name}_bytes_per_second", labels, adapt[name])
+    yield Reading("uplink_adapt_rungs", labels, adapt["height"])
+    yield Reading("uplink_adapt_changes", labels, adapt["changes"])
+    yield Reading("uplink_adapt_shed_samples", labels, adapt["shed"])
 
 
 def _store(store: Row) -> Iterator[Reading]:

@@ -31,6 +31,7 @@ class Channel:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._out: deque[memoryview] = deque()
         self._in = bytearray()
+        self._early: list[tuple[Kind, bytes]] = []
         self.name = f"{host}:{port}"
         self.most = codec.MOST_HELLO
         """The longest message that may come."""
@@ -55,6 +56,9 @@ class Channel:
         Raises:
             PayloadError: what came is none.
         """
+        if self._early:
+            early, self._early = self._early, []
+            return early
         ready = select.poll()
         ready.register(self._socket, select.POLLIN | (select.POLLOUT if self._out else 0))
         events = ready.poll(max(0.0, timeout_s) * 1000)
@@ -70,6 +74,10 @@ class Channel:
         except OSError as error:
             raise LinkError(f"{self.name}: {error.strerror or error}") from None
         return self._messages()
+
+    def put_back(self, messages: list[tuple[Kind, bytes]]) -> None:
+        """Messages that came with another, for the next ``pump``."""
+        self._early = messages + self._early
 
     def _write(self) -> None:
         """As much as the kernel takes now."""

@@ -77,6 +77,7 @@ class Reducer:
         self._times = Times(dead_s, give_up_s, home_s)
         self._members: dict[Job, Member] = {}
         self._process = os.getpid()
+        self._fallbacks = self._sent = 0
 
     def __enter__(self) -> Self:
         return self
@@ -136,18 +137,19 @@ class Reducer:
     @property
     def fallbacks(self) -> int:
         """How often this worker went to another node than its first."""
-        return sum(member.fallbacks for member in self._members.values())
+        return self._fallbacks + sum(member.fallbacks for member in self._members.values())
 
     @property
     def sent_bytes(self) -> int:
         """What this worker has sent so far."""
-        return sum(member.sent_bytes for member in self._members.values())
+        return self._sent + sum(member.sent_bytes for member in self._members.values())
 
     def close(self) -> None:
         """Leave all jobs."""
         if self._process == os.getpid():
             for member in self._members.values():
                 member.leave()
+            self._fallbacks, self._sent = self.fallbacks, self.sent_bytes
         self._members = {}
 
     def __getstate__(self) -> dict[str, Any]:

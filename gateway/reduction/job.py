@@ -33,6 +33,8 @@ class Round:
         """Slots without a result."""
         self.asked = False
         """A result may come from below: this root has lost it, or never had it."""
+        self.came = 0
+        """Bitmap of the workers that are in it: none of them will say anything more in the rounds before."""
         self.age = 0
         """Looks that found it not whole."""
 
@@ -132,13 +134,16 @@ class Job:
     def _part(self, link: Link, part: Part) -> None:
         values = self._checked(link, part)
         round_ = self._round(part.round)
+        self._counts.parts += 1
+        if round_ is None and link.worker is None:  # a node that was cut off for long says what it still has
+            self._counts.repeats += 1
+            return
         if round_ is None:
             raise ReductionError(
                 f"job {self.terms.name}: round {part.round} is over, it is at {max(self.rounds)}: "
                 "a run that begins anew takes another name"
             )
         slot = round_.slots[part.slot]
-        self._counts.parts += 1
         if slot.result is not None:
             link.send(slot.result)
             return
@@ -151,6 +156,9 @@ class Job:
             self._counts.overlaps += 1
             link.send(codec.need(Need(part.round, part.slot, lacking, lacking)))
         self._advance(round_, part.slot)
+        new, round_.came = part.workers & ~round_.came, round_.came | part.workers
+        if new and min(self.rounds) < part.round:
+            self._advance_all()
 
     def _checked(self, link: Link, part: Part) -> Integers:
         """The sums, if they can be: the right number, of these workers, and not larger than they may be."""
@@ -175,7 +183,7 @@ class Job:
         """
         found = self.rounds.get(number)
         if found is None:
-            if self.root and self.whole and number > self.whole + 1:
+            if self.root and self.whole and number > self.whole + 2:
                 raise ReductionError(f"job {self.terms.name}: round {number}, and round {self.whole} was the last")
             if number < self.whole or (len(self.rounds) >= ROUNDS and number < min(self.rounds)):
                 return None
@@ -199,9 +207,17 @@ class Job:
         if self.root:
             if slot.open_workers == self.terms.everyone:
                 self._complete(round_, at)
-        elif self._parent is not None and self.ready and not self._members & ~slot.workers:
+        elif self._parent is not None and self.ready and not self._expected(round_) & ~slot.workers:
             workers, values = slot.send()
             self._up(codec.part(Part(round_.number, at, False, workers, values.tobytes())))
+
+    def _expected(self, round_: Round) -> int:
+        """Bitmap of the workers below that may still say something in a round: those that are in none after it."""
+        expected = self._members
+        for later in self.rounds.values():
+            if later.number > round_.number:
+                expected &= ~later.came
+        return expected
 
     def _complete(self, round_: Round, at: int) -> None:
         total = round_.slots[at].total()

@@ -204,14 +204,20 @@ class Member:
         self._missing = need.missing
         channel, slots = self._connected(), range(self.terms.slots)
         asked = slots if need.slot == ALL else range(need.slot, min(need.slot + 1, len(slots)))
-        if need.wanted & self._bit and need.round == self._round:
-            for slot in asked:
-                if slot in self._open:
+        known = self._known(need.round)
+        for slot in asked:
+            if need.round == self._round and slot in self._open:
+                if need.wanted & self._bit:
                     self._send_slot(channel, slot, direct=True)
-        elif need.missing & self._bit and self._last is not None and need.round == self._last[0]:
-            for slot in asked:
-                values = self._last[1][self.terms.span(slot)].tobytes()
+            elif known is not None and need.missing & self._bit:
+                values = known[self.terms.span(slot)].tobytes()
                 channel.send(codec.result(Result(need.round, slot, values)))
+
+    def _known(self, number: int) -> Integers | None:
+        """The result of a round, as far as it is here: a root that began anew may have lost what it told."""
+        if number == self._round and number:
+            return self._result
+        return self._last[1] if self._last is not None and number == self._last[0] else None
 
     def _send_slots(self, channel: Channel) -> None:
         for slot in sorted(self._open):
@@ -282,7 +288,10 @@ def _next(channel: Channel, wanted: Kind) -> bytes:
     """
     until = time.monotonic() + JOIN_S
     while time.monotonic() < until:
-        for kind, body in channel.pump(until - time.monotonic()):
+        messages = channel.pump(until - time.monotonic())
+        if messages:
+            (kind, body), *rest = messages
+            channel.put_back(rest)
             if kind is Kind.REFUSED:
                 raise ReductionError(codec.read(kind, body))
             if kind is not wanted:

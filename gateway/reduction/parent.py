@@ -38,6 +38,7 @@ class Parent:
         self._most_waiting = most_waiting
         self._fell_back = fell_back
         self._heard = 0.0
+        self._told = False
 
     async def run(self) -> None:
         """Stay connected.
@@ -52,7 +53,9 @@ class Parent:
             try:
                 await self._connected(host, port, place)
             except (OSError, LinkError, PayloadError) as error:
-                log.warning("reduction: job %s: parent %s:%d: %s", self._job.terms.name, host, port, _why(error))
+                if not self._told:
+                    log.warning("reduction: job %s: parent %s:%d: %s", self._job.terms.name, host, port, _why(error))
+                self._told = True
             if asyncio.get_running_loop().time() - began > LONGEST_RETRY_S:
                 wait_s = FIRST_RETRY_S
             place = (place + 1) % len(addresses)
@@ -65,6 +68,9 @@ class Parent:
         watching = asyncio.create_task(self._watch(peer), name=f"reduction watch {self._job.terms.name}")
         try:
             self._heard = loop.time()
+            if self._told:
+                log.info("reduction: job %s: sums go up to %s:%d again", self._job.terms.name, host, port)
+            self._told = False
             self._job.parent_up(peer.send)
             most = codec.most_bytes(self._job.terms)
             while True:

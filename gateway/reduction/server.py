@@ -258,6 +258,8 @@ def _most_waiting(terms: Terms) -> int:
 
 
 def _difference(known: Terms, said: Terms) -> str:
+    if known.digest != said.digest:
+        return "it begins with other weights than those who were first"
     for name in Terms.__slots__:
         if getattr(known, name) != getattr(said, name):
             return f"{name} is {getattr(said, name)} here, and {getattr(known, name)} for those who were first"

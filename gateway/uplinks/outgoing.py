@@ -24,17 +24,19 @@ Announced = list[tuple[str, bytes]]
 class Outgoing:
     """Encodes; knows which points the directory messages under each topic have described."""
 
-    def __init__(self, config: BatchOptions, ctx: UplinkContext, renew_s: float = inf) -> None:
+    def __init__(self, config: BatchOptions, ctx: UplinkContext, renew_s: float = inf, *, sparse: bool = False) -> None:
         """Begin with nothing.
 
         Args:
             config: the format.
             ctx: the uplink's.
             renew_s: directory messages are said again after so long, where the other side forgets them.
+            sparse: directory messages describe what is sent, and not all points there are.
         """
         self._config = config
         self._ctx = ctx
         self._renew_s = renew_s
+        self._sparse = sparse
         self._frames: dict[str, tuple[FrameEncoder, float]] = {}
         """By topic: whoever reads one topic finds below it all the names it needs."""
 
@@ -71,7 +73,7 @@ class Outgoing:
             return encode_json(batch, ctx.gateway, ctx.directory, self._config.time), []
         encoder, since = self._frames.get(topic, (None, 0.0))
         if encoder is None or time.monotonic() - since > self._renew_s:
-            encoder, since = FrameEncoder(ctx.gateway, ctx.directory), time.monotonic()
+            encoder, since = FrameEncoder(ctx.gateway, ctx.directory, sparse=self._sparse), time.monotonic()
             self._frames[topic] = encoder, since
         payload, announced = encoder.encode(batch)
         return payload, list(announced)

@@ -15,6 +15,8 @@ from __future__ import annotations
 from typing import Any, Final, Protocol
 
 import msgpack
+import numpy as np
+import numpy.typing as npt
 
 from gateway.batch import Batch, Loss
 from gateway.frame import Ids
@@ -51,10 +53,19 @@ class Points(Names, Protocol):
 
 
 class FrameEncoder:
-    """``frame`` messages of one link: knows which points its directory messages have described."""
+    """``frame`` messages of one link: knows which points its directory messages have described.
 
-    def __init__(self, gateway: str, directory: Points) -> None:
+    Args:
+        gateway: its name.
+        directory: its points.
+        sparse: describe points when they are sent first, and not all there are: for links that few of them go over.
+    """
+
+    def __init__(self, gateway: str, directory: Points, *, sparse: bool = False) -> None:
         self._gateway = gateway
+        self._sparse = sparse
+        self._told: npt.NDArray[np.bool_] = np.zeros(0, np.bool_)
+        """By id, if ``sparse``: which points stand in the directory messages of this chain."""
         self._directory = directory
         self._edition = directory.edition
         self._hash = ""
@@ -90,13 +101,9 @@ class FrameEncoder:
         """Describe all points that are new or changed once one of them is sent, in parts of a bounded size."""
         changed = self._directory.changed_since(self._edition)
         self._edition = self._directory.edition
-        changed = {point for point in changed if point < self._described}
-        if self._hash and not changed and (not len(ids) or int(ids.max()) < self._described):
+        fresh = self._used(changed, ids) if self._sparse else self._all(changed, ids)
+        if self._hash and not fresh:
             return []
-        if self._chain >= LONGEST_CHAIN:
-            self._hash, self._described, self._chain, changed = "", 0, 0, set()
-        fresh = [*sorted(changed), *range(self._described, len(self._directory))]
-        self._described = len(self._directory)
         announced: list[tuple[str, bytes]] = []
         part: dict[int, bytes] = {}
         size = 0
@@ -107,6 +114,31 @@ class FrameEncoder:
                 announced.append(self._announce(part))
                 part, size = {}, 0
         return [*announced, self._announce(part)] if part or not announced else announced
+
+    def _all(self, changed: set[int], ids: Ids) -> list[int]:
+        """What has to be described: all that is new, as soon as something of it is sent."""
+        changed = {point for point in changed if point < self._described}
+        if self._hash and not changed and (not len(ids) or int(ids.max()) < self._described):
+            return []
+        if self._chain >= LONGEST_CHAIN:
+            self._hash, self._described, self._chain, changed = "", 0, 0, set()
+        fresh = [*sorted(changed), *range(self._described, len(self._directory))]
+        self._described = len(self._directory)
+        return fresh
+
+    def _used(self, changed: set[int], ids: Ids) -> list[int]:
+        """Likewise, but only what is sent."""
+        if len(self._told) < len(self._directory):
+            self._told = np.append(self._told, np.zeros(len(self._directory) - len(self._told), np.bool_))
+        changed = {point for point in changed if self._told[point]}
+        if not changed and self._told[ids].all():
+            return []
+        if self._chain >= LONGEST_CHAIN:
+            self._hash, self._chain, changed = "", 0, set()
+            self._told[:] = False
+        fresh: list[int] = np.unique(ids[~self._told[ids]]).tolist()
+        self._told[fresh] = True
+        return [*sorted(changed), *fresh]
 
     def _announce(self, described: dict[int, bytes]) -> tuple[str, bytes]:
         packer = msgpack.Packer()

@@ -133,10 +133,19 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     """Of journal that is replayed, at 10,000 samples a second."""
     codec_s: float = 0.25
     """How long each codec is repeated."""
+    reduced_rounds: int = 100
+    """Rounds of each way in which workers learn together."""
+    plan_small: int = 100
+    plan_large: int = 1_000
+    """Gateways that are planned."""
+    plan_storm: int = 1_000
+    plan_reference_s: float = 20.0
+    """How long HiGHS has for the relaxation."""
 
 
 FULL = Sizes()
 QUICK = Sizes(
+    reduced_rounds=30,
     rounds=1,
     messages=100_000,
     qos1_messages=40_000,
@@ -162,6 +171,7 @@ QUICK = Sizes(
     commits=200,
     spool_bytes=2**28,
     codec_s=0.1,
+    plan_storm=200,
     uplink_batches=200,
     history_s=1800,
 )
@@ -197,6 +207,9 @@ TINY = msgspec.structs.replace(
     recovered_points=1_000,
     recovered_s=1.0,
     codec_s=0.01,
+    plan_small=20,
+    plan_large=60,
+    plan_storm=30,
     uplink_batches=5,
     history_s=120,
 )

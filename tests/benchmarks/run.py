@@ -17,11 +17,15 @@ from rich.table import Table
 
 from gateway.errors import OnpathError
 from tests.benchmarks import (
+    allreduce,
     backlog,
     brokers,
+    budget,
+    carrier,
     coap,
     codec,
     console,
+    core,
     footprint,
     history,
     latency,
@@ -34,6 +38,7 @@ from tests.benchmarks import (
     operator_library,
     operators,
     own,
+    plan,
     receive,
     recovery,
     reduction,
@@ -65,6 +70,7 @@ GROUPS: dict[str, Callable[[Bench], Awaitable[list[Row]]]] = {
     "window-points": windows.rows,
     "typical-chain": typical.rows,
     "reduction": reduction.rows,
+    "link-budget": budget.rows,
     "latency": latency.rows,
     "memory": footprint.memory,
     "start": footprint.start,
@@ -79,7 +85,11 @@ GROUPS: dict[str, Callable[[Bench], Awaitable[list[Row]]]] = {
     "history": history.rows,
     "codec": codec.rows,
     "console": console.rows,
+    "carrier": carrier.rows,
     "metrics": own.rows,
+    "allreduce": allreduce.rows,
+    "plan": plan.rows,
+    "core-worker": core.rows,
 }
 QUICK_LEAVES_OUT = {"mqtt-adapter", "mqtt-wide", "operators", "operator-library"}
 NEEDS_MOSQUITTO = {"mqtt-mosquitto", "mqtt-window-mosquitto"}

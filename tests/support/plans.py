@@ -30,7 +30,9 @@ def problem(
     chance = np.random.default_rng(seed)
     areas = max(1, gateways // 25) if areas is None else areas
     n = areas + gateways
-    parent = np.concatenate([np.full(areas, -1), np.sort(chance.integers(0, areas, gateways))]) if areas else np.full(n, -1)
+    parent = (
+        np.concatenate([np.full(areas, -1), np.sort(chance.integers(0, areas, gateways))]) if areas else np.full(n, -1)
+    )
     chains = tuple(_service(chance, s, parent, areas, stages) for s in range(services))
     probe = Problem(
         names=tuple([f"area-{i}" for i in range(areas)] + [f"gateway-{i}" for i in range(gateways)]),
@@ -43,7 +45,9 @@ def problem(
         services=chains,
     )
     # What another draw of prices would choose fits: there is a plan, and little room beside it
-    weights = probe.tables.weights(probe.cpu_price * chance.lognormal(0, 2, n + 1), probe.link_price * chance.lognormal(0, 2, n))
+    weights = probe.tables.weights(
+        probe.cpu_price * chance.lognormal(0, 2, n + 1), probe.link_price * chance.lognormal(0, 2, n)
+    )
     taken = loads(probe.tables, dp.cheapest(probe.tables, weights)[0])
     room = 1.0 + slack * chance.random((2, n)) if np.isfinite(slack) else np.full((2, n), np.inf)
     return Problem(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tests.torture.bench import Scenario, Story, counts, once
-from tests.torture.scenarios import datagrams, links, process
+from tests.torture.scenarios import core, datagrams, hubs, links, process, reduction
 from tests.torture.tests_as_scenarios import Tests
 
 _MODBUS, _MQTT, _COAP = "tests/adapters/modbus", "tests/adapters/mqtt", "tests/adapters/coap"
@@ -123,6 +123,12 @@ _UPSTREAM: Final[tuple[Scenario, ...]] = (
         (f"{_UPLINKS}/jetstream/test_loss.py", f"{_UPLINKS}/jetstream/test_daemon.py"),
         once(),
     ),
+    Story(
+        "hubs-killed",
+        "of three hubs one after the other killed and back: 0 lost, 0 doubled",
+        hubs.killed_one_after_the_other,
+        counts(2, 6, 60, 600),
+    ),
     Tests(
         "receiver-killed",
         "the receiver writes each batch once",
@@ -136,6 +142,25 @@ _UPSTREAM: Final[tuple[Scenario, ...]] = (
         ("tests/adapters/frame/test_chain_killed.py",),
         counts(2, 20, 200, 2_000),
         "ONPATH_CHAIN_KILLS",
+    ),
+    Story(
+        "core-workers",
+        "workers of the core killed, 1 to 2 to 4 to 2 of them: no sample lost or doubled, sums exact",
+        core.core_workers,
+        counts(4, 40, 400, 4_000),
+    ),
+    Story(
+        "reduction-killed",
+        "a node of the tree, or its root, killed or frozen mid-round: weights bit for bit those of one process",
+        reduction.killed_nodes,
+        counts(4, 20, 200, 2_000),
+    ),
+    Tests(
+        "reduction-orders",
+        "messages of a reduction in any order, links and nodes lost at any time: exact sums, and it always ends",
+        ("tests/gateway/reduction/test_job.py",),
+        counts(200, 2_000, 20_000, 200_000),
+        "ONPATH_REDUCTIONS",
     ),
 )
 

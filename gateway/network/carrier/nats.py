@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import AsyncIterator, Coroutine
+from typing import TYPE_CHECKING, Any, Final
 
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -87,8 +87,8 @@ class NatsCarrier(Carrier):
 
     async def close(self) -> None:
         """See the protocol."""
-        await ended(*self._tasks)
         await self._link.close()
+        await ended(*self._tasks)
         for hearing in self._hearing:
             hearing.news.set()
 
@@ -98,9 +98,26 @@ class NatsCarrier(Carrier):
         return self._link.up
 
     async def _prepare(self, line: Line) -> None:
-        await make_missing(line, self._config.replicas)
         for hearing in list(self._hearing):
             await self._subscribe(line, hearing)
+        if not self._link.connections:
+            await make_missing(line, self._config.replicas)
+        else:  # they are there, unless the server was set up anew; a cluster without a leader does not say now
+            self._spawn(self._look_after(line), "carrier streams")
+
+    async def _look_after(self, line: Line) -> None:
+        while not line.lost.done():
+            try:
+                await make_missing(line, self._config.replicas)
+            except CarrierError:
+                await asyncio.sleep(random.uniform(1, 3))  # noqa: S311  spreads load, no secret
+            else:
+                return
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _checked(self, what: str, payload: bytes) -> None:
         if len(payload) > MAX_PAYLOAD:
@@ -218,9 +235,7 @@ class NatsCarrier(Carrier):
         hearing = _Hearing(pattern)
         self._hearing.add(hearing)
         if self._link.up:
-            task = asyncio.create_task(self._subscribe(self._link.line(), hearing), name=f"carrier hear {pattern}")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._spawn(self._subscribe(self._link.line(), hearing), f"carrier hear {pattern}")
         return self._hear(hearing)
 
     async def _subscribe(self, line: Line, hearing: _Hearing) -> None:

@@ -120,14 +120,17 @@ class Line:
             raise CarrierError(f"{self.url}: nobody answers to {subject}: JetStream is off, or without a leader now")
         return message
 
-    async def api(self, subject: str, request: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    async def api(
+        self, subject: str, request: Mapping[str, Any] | None = None, timeout_s: float = 0.0
+    ) -> dict[str, Any]:
         """An answer of JetStream's API.
 
         Raises:
             RefusedError: it says no.
             CarrierError: it does not say.
         """
-        message = await self.ask(f"$JS.API.{subject}", b"" if request is None else msgspec.json.encode(request))
+        payload = b"" if request is None else msgspec.json.encode(request)
+        message = await self.ask(f"$JS.API.{subject}", payload, timeout_s=timeout_s)
         try:
             answer = msgspec.json.decode(message.data, type=dict[str, Any])
         except msgspec.DecodeError as error:
@@ -154,6 +157,8 @@ class Link:
         self._change = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._why = "not open"
+        self._refused = False
+        """The last attempt did not come as far as to ask for anything."""
         self.connections = 0
 
     async def open(self) -> None:
@@ -166,14 +171,17 @@ class Link:
         self._task = asyncio.create_task(self._run(options), name="carrier link")
         try:
             async with asyncio.timeout(self._config.timeout):
-                while self._line is None:
+                while self._line is None and not self._refused:
                     await self._change.wait()
         except TimeoutError:
-            await self.close()
-            raise CarrierError(self._why if self.connections else f"{self._config.url}: {self._why}") from None
+            pass  # a cluster that is about to elect its leader is waited for, not longer
         except asyncio.CancelledError:
             await self.close()
             raise
+        if self._line is None:
+            why = self._why
+            await self.close()
+            raise CarrierError(f"{self._config.url}: {why}")
 
     def _options(self) -> NatsUplinkConfig:
         config = self._config
@@ -231,11 +239,13 @@ class Link:
     async def _run(self, options: NatsUplinkConfig) -> None:
         try:
             while True:
+                self._refused = True
                 try:
                     async with connected(options, self._name) as connection:
+                        self._refused = False
                         await self._use(connection)
                 except (LinkError, CarrierError) as error:
-                    self._why = str(error)
+                    self._set(None, str(error))
                 await asyncio.sleep(random.uniform(0, RECONNECT_S))  # noqa: S311  spreads load, no secret
         finally:
             self._set(None, "closed")

@@ -25,9 +25,11 @@ MAX_BYTES: Final = 32 * 2**20
 """A pull ends with either; so much waits here at most."""
 PULL_S: Final = 30.0
 """A pull that finds nothing ends after this."""
-HEARTBEAT_S: Final = 2.0
+HEARTBEAT_S: Final = 1.0
 SILENT_S: Final = 3 * HEARTBEAT_S
 """A server that says nothing for so long while we pull is given up."""
+MAKE_S: Final = 2.5
+"""A cluster that has lost its leader does not answer; the next attempt may find one."""
 FORGOTTEN_S: Final = 60.0
 _ACK_TOKENS: Final = 9
 """``$JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<time>.<pending>``; with a domain, two more
@@ -110,6 +112,7 @@ class Pull:
         answer = await line.api(
             f"CONSUMER.CREATE.{self._stream}.{self._consumer}",
             {"stream_name": self._stream, "config": self._config, "action": "create"},
+            min(line.timeout_s, MAKE_S),
         )
         return int(answer.get("num_pending", 0))
 

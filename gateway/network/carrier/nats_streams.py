@@ -15,7 +15,11 @@ from gateway.network.carrier.subjects import BLOB, PREFIX
 
 FIRST_SHIFT: Final = 20
 """The first number is the time in s, so many bits up."""
-BLOBS: Final = f"{PREFIX}-blobs"
+NAME: Final = "onpath"
+"""What the names of all streams begin with."""
+BLOBS: Final = f"{NAME}-blobs"
+NAMES_S: Final = 2.5
+"""A cluster that has lost its leader does not answer; the next attempt may find one."""
 _NS: Final = 10**9
 _NAME_IN_USE: Final = 10058
 _KEY_DUPLICATES_S: Final = 120.0
@@ -23,17 +27,17 @@ _KEY_DUPLICATES_S: Final = 120.0
 
 def stream_name(first: str) -> str:
     """The stream of a first word."""
-    return f"{PREFIX}-{first}"
+    return f"{NAME}-{first}"
 
 
 def bucket_stream(bucket: str) -> str:
     """The stream of a bucket, which other clients of NATS know as the key-value store ``onpath-<bucket>``."""
-    return f"KV_{PREFIX}-{bucket}"
+    return f"KV_{NAME}-{bucket}"
 
 
 def bucket_prefix(bucket: str) -> str:
     """What stands before the keys of a bucket in its stream."""
-    return f"$KV.{PREFIX}-{bucket}"
+    return f"$KV.{NAME}-{bucket}"
 
 
 def wanted(replicas: int, now_s: float) -> list[dict[str, Any]]:
@@ -89,7 +93,7 @@ async def make_missing(line: Line, replicas: int) -> None:
 async def _names(line: Line) -> set[str]:
     found = set[str]()
     while True:
-        answer = await line.api("STREAM.NAMES", {"offset": len(found)})
+        answer = await line.api("STREAM.NAMES", {"offset": len(found)}, min(line.timeout_s, NAMES_S))
         names = answer.get("streams") or []
         found |= set(names)
         if not names or len(found) >= answer["total"]:

@@ -13,7 +13,8 @@ from gateway.network.carrier.base import CarrierError
 
 LONGEST: Final = 2048
 """Bytes of a subject; the server's line of 4,096 holds it and an inbox."""
-PREFIX: Final = "onpath"
+PREFIX: Final = "onpath-net"
+"""First token. Not ``onpath``, which subjects of gateways' own uplinks begin with."""
 WORD: Final = f"{PREFIX}.word"
 """Before the subjects of words."""
 BLOB: Final = f"{PREFIX}.blob"

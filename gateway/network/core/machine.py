@@ -11,8 +11,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import msgspec
-
 from adapters.frame.child import Child
 from adapters.frame.ledger import Ledger, Record
 from adapters.frame.records import Reader, UnknownDirectoryError
@@ -26,7 +24,7 @@ from gateway.network.core.services import Running, Version, pipelines, running, 
 from gateway.network.names import TRANSIT, pipeline_name, stage_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from gateway.graph import Outputs
     from gateway.network.carrier.base import Message
@@ -96,7 +94,7 @@ class Machine:
         self.name = core_subject(self.partition)
         self.directory = self.log.directory()
         self.graph = Graph({}, self.directory)
-        self.versions: dict[Version, Running] = {}
+        self.versions: Mapping[Version, Running] = {}
         self.refused: set[Version] = set()
         """Versions that nobody knows, for now."""
         self.hopeless: set[str] = set()
@@ -123,11 +121,13 @@ class Machine:
             partition, corrections, state["epoch"], Log(state["points"]), state["seq"], state["stream_ns"],
             state["out_seq"], dict(state["chains"]), [list(one) for one in state["outbox"]], Counter(state["counts"]),
         )  # fmt: skip
+        versions: dict[Version, Running] = {}
         for name, version, yaml, until_ns in state["services"]:
             one = running(name, version, yaml, until_ns)
             if one is None:
                 raise PayloadError("bad-state", f"{found.name}: version {version} of service {name} cannot run here")
-            found.versions[name, version] = one
+            versions[name, version] = one
+        found.versions = versions
         found.graph = Graph(pipelines(found.versions, partition, corrections), found.directory)
         found.graph.restore(state["graph"])
         for gateway, epoch, kept in state["ledger"]:
@@ -170,9 +170,11 @@ class Machine:
         if received is None:  # a directory message
             return None
         stage = stage_of(received.batch.pipeline)
-        known = stage is not None and (stage.service, stage.version) in self.versions
-        if not known and stage is not None and (stage.service, stage.version) not in self.refused:
-            return Stuck((), service=(stage.service, stage.version))
+        version = None if stage is None else (stage.service, stage.version)
+        one = None if version is None else self.versions.get(version)
+        if one is None and version is not None and version not in self.refused:
+            return Stuck((), service=version)
+        known = one is not None and stage is not None and stage.stage <= len(one.chain)
         self._take_batch(message, received, frames if known else None)
         return None
 
@@ -217,14 +219,14 @@ class Machine:
 
     # Services and time
 
-    def run(self, versions: dict[Version, Running]) -> None:
+    def run(self, versions: Mapping[Version, Running]) -> None:
         """Run these versions from now on; those that go let go what they hold."""
         if versions == self.versions:
             return
-        before, self.versions = self.graph, versions
+        before = self.graph
         self.graph = Graph(pipelines(versions, self.partition, self.corrections), self.directory)
         self._gather(self.graph.succeed(before), before)
-        self.fresh = True
+        self.versions, self.fresh = versions, True
         self._look()
 
     def tick(self, now_ns: int) -> None:
@@ -246,13 +248,9 @@ class Machine:
         for _, pipeline, frame in outputs:
             stage = stage_of(pipeline)
             assert stage is not None
-            one = self.versions.get((stage.service, stage.version))
-            if one is None:  # it goes, and its chain is known to the graph that made this only
-                one = self._leaving_versions.get((stage.service, stage.version))
-            assert one is not None
-            name = pipeline_name(*stage)
-            subject = target_of(one.chain, self.partition, stage.stage, name)
-            key = (subject, stage.service if stage.stage == len(one.chain) else name)
+            chain, name = self.versions[stage.service, stage.version].chain, pipeline_name(*stage)
+            subject = target_of(chain, self.partition, stage.stage, name)
+            key = (subject, stage.service if stage.stage == len(chain) else name)
             made = self._made.setdefault(key, _Made([], (made_by or self.graph).bounds(pipeline)))
             made.frames.append(frame)
             self.fresh = True
@@ -278,3 +276,26 @@ class Machine:
             "points": self.log.add(self.directory.changes()),
         }  # fmt: skip
         return Captured(state, self.seq, done, outbox, directories)
+
+    def _leave(self) -> tuple[list[list[Any]], list[tuple[str, bytes]]]:
+        """What was made since the last snapshot, as messages; and the directory messages that they need."""
+        if self.stream_ns - self._leaving_ns > RENEW_NS:
+            self._leaving, self._leaving_ns = Leaving(self.name, self.directory), self.stream_ns
+        outbox: list[list[Any]] = []
+        directories: list[tuple[str, bytes]] = []
+        made, self._made = self._made, {}
+        for (subject, pipeline), one in made.items():
+            frame = self._leaving.frame(grouped(concat(one.frames)))
+            chain = self.chains.setdefault(subject, [len(self.chains) + 1, 0])
+            for start in range(0, len(frame), MOST_SAMPLES):
+                self.out_seq += 1
+                batch = Batch(
+                    seq=self.out_seq, pipeline=pipeline, created_ns=0, bounds=one.bounds, epoch=self.epoch,
+                    frame=frame.take(slice(start, start + MOST_SAMPLES)), chain=(chain[0], chain[1]),
+                )  # fmt: skip
+                chain[1] = self.out_seq
+                payload, announced = self._leaving.encode(batch)
+                outbox.append([subject, record_id(self.name, self.epoch, self.out_seq), payload])
+                directories += announced
+            self.counts["samples out"] += len(frame)
+        return outbox, directories

@@ -59,9 +59,12 @@ class _Sending:
         self._config, self._ctx, self._carrier = config, ctx, carrier
         self._loop = asyncio.get_running_loop()
         self._receipts = Receipts(ctx.gateway, config.receipt_timeout, self._confirmed)
-        self._outgoing = Outgoing(config, ctx, RENEW_S)
+        self._outgoing = Outgoing(config, ctx, RENEW_S, sparse=True)
         self._room = asyncio.Event()
         self._routes = _routes(ctx.recall(ROUTES))
+        # A receipt may have been told while nobody listened. So what an earlier connection sent already is no double
+        # to the stream: it comes to the receiver again, who knows it by its record id, and confirms it once more.
+        self._connection = secrets.token_hex(4)
 
     def _confirmed(self, batch: Batch) -> None:
         self._room.set()
@@ -109,7 +112,8 @@ class _Sending:
         messages: list[tuple[Batch, str, bytes]] = []
         for batch in batches:
             subject = self._subject(batch)
-            encoded = self._outgoing.encode(batch, subject, MAX_PAYLOAD)
+            # Directory messages are found by their hash, whatever subject they were needed for: one chain for all
+            encoded = self._outgoing.encode(batch, UP, MAX_PAYLOAD)
             if encoded is None:
                 self._receipts.forget(batch)
                 continue
@@ -132,7 +136,8 @@ class _Sending:
         stats.bytes += len(payload)
         stats.counts[f"bytes {batch.pipeline}"] += len(payload)
         self._receipts.sent(batch, now)
-        await self._carrier.publish(subject, payload, record_id(self._ctx.gateway, batch.epoch, batch.seq) + again)
+        record = record_id(self._ctx.gateway, batch.epoch, batch.seq)
+        await self._carrier.publish(subject, payload, f"{record}/{self._connection}{again}")
 
     async def _hear(self) -> None:
         async for message in self._carrier.hear(f"{UP}/*/{self._ctx.gateway}/*/receipt"):

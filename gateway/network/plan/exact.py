@@ -85,7 +85,7 @@ def solved(
     number[tables.allowed] = np.arange(int(tables.allowed.sum()))
     rows = _rows(tables, number)
     size = int(tables.allowed.sum())
-    solver = highspy.Highs()
+    solver = highspy.Highs()  # type: ignore[no-untyped-call]
     for option, value in (("output_flag", False), ("time_limit", seconds), ("mip_rel_gap", NEAR), ("threads", 1)):
         solver.setOptionValue(option, value)
     solver.addVars(size, np.zeros(size), np.ones(size))
@@ -131,7 +131,7 @@ def _rows(tables: Tables, number: Ints) -> _Rows:
 
 
 def _order(rows: _Rows, tables: Tables, number: Ints, at: tuple[int, int, int, int]) -> None:
-    """A child's cut is k or more only if its parent's is; and the other way round where the parent cannot run stage k."""
+    """A child's cut is k or more only if its parent's is; and conversely where the parent cannot run stage k."""
     s, child, parent, k = at
     c, p = (np.flatnonzero(tables.allowed[s, v]) for v in (child, parent))
     c, p = c[c >= k], p[p >= k]

@@ -1,7 +1,7 @@
 """The cheapest cuts of several services together, at given prices: the same dynamic programming over joint choices.
 
-A joint choice of a node is one cut for each service of a group. What a gateway's own CPU and link can carry is looked up
-for each joint choice instead of being priced, so that these limits hold exactly, and so does the limit of each inner
+A joint choice of a node is one cut for each service of a group. What a gateway's own CPU and link can carry is looked
+up for each joint choice instead of being priced, so that these limits hold exactly, and so does the limit of each inner
 node's link. Arrays grow with the product of the choices, hence groups: several where all together would be too many;
 then what services of different groups share is priced as well.
 """
@@ -121,7 +121,8 @@ def _within_reach(tables: Tables, group: Group, totals: Floats, level: Ints) -> 
             if runs.all():
                 np.minimum(line[number], line[number - 1], out=line[number])
             else:
-                np.minimum(line[number], line[number - 1], out=line[number], where=_column(runs, line.ndim - 1))
+                where = runs.reshape(-1, *[1] * (line.ndim - 2))
+                np.minimum(line[number], line[number - 1], out=line[number], where=where)
     return best
 
 

@@ -1,4 +1,4 @@
-"""Prices on what is scarce: each is raised while more is taken than there is, and lowered while less is (Lagrange). Pure.
+"""Prices on what is scarce: raised while more is taken than there is, and lowered while less is (Lagrange).
 
 At any prices the cheapest cuts, less what all capacity would earn, cost no more than the best plan: that is the lower
 bound. Subtrees of the core share nothing but the core, so each has steps of its own: Polyak's, between the bounds that
@@ -57,7 +57,8 @@ def subtree_costs(tables: Tables, weights: Floats, cuts: Ints) -> Floats:
     """What each subtree of the core costs, [T]; cuts of -1 cost nothing."""
     each = np.take_along_axis(weights, np.maximum(cuts, 0)[..., None], axis=2)[..., 0]
     each = np.where(cuts >= 0, each, 0.0).sum(axis=0)
-    return np.bincount(tables.top, weights=each, minlength=len(tables.levels[0]))
+    total: Floats = np.bincount(tables.top, weights=each, minlength=len(tables.levels[0])).astype(np.float64)
+    return total
 
 
 class Ascent:

@@ -54,7 +54,7 @@ class ServiceProblem:
     @property
     def stages(self) -> int:
         """K."""
-        return self.samples.shape[1] - 1
+        return int(self.samples.shape[1]) - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +129,8 @@ class Tables:
     def lowest(self) -> Ints:
         """The lowest cut that a node's children may have if its own is k: it can run all stages between, [S, n, C]."""
         stuck = np.where(self.runs, 0, np.arange(self.runs.shape[2]))
-        return np.maximum.accumulate(stuck, axis=2)
+        lowest: Ints = np.maximum.accumulate(stuck, axis=2)
+        return lowest
 
     def weights(self, cpu_price: Floats, link_price: Floats) -> Floats:
         """What each choice costs at these prices, [S, n, C]; infinite where it is not allowed."""
@@ -218,7 +219,8 @@ def loads(tables: Tables, cuts: Ints) -> Loads:
 def is_monotone(tables: Tables, cuts: Ints) -> bool:
     """Whether all cuts are allowed, none falls on the way up, and each node can run what is left to it."""
     at = np.maximum(cuts, 0)[..., None]
-    allowed, lowest = (np.take_along_axis(table, at, axis=2)[..., 0] for table in (tables.allowed, tables.lowest))
+    allowed: Bools = np.take_along_axis(tables.allowed, at, axis=2)[..., 0]
+    lowest: Ints = np.take_along_axis(tables.lowest, at, axis=2)[..., 0]
     below = tables.above < cuts.shape[1]
     child, parent = cuts[:, below], tables.above[below]
     between = (child <= cuts[:, parent]) & (child >= lowest[:, parent])

@@ -1,4 +1,4 @@
-"""From cuts that take too much to cuts that hold, and from those to cheaper ones: one move at a time in each subtree. Pure.
+"""From cuts that take too much to cuts that hold, and to cheaper ones: one move at a time in each subtree. Pure.
 
 A move gives one service another cut at one node. It touches three resources only: the node's CPU, its link and its
 parent's CPU. All moves of all nodes are judged at once; the best of each subtree of the core is made, and all begins
@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from gateway.network.plan.problem import TINY, Bools, Floats, Ints, Tables, loads
+from gateway.network.plan.problem import TINY, Bools, Floats, Ints, Loads, Tables, loads
 
 MOST_MOVES: Final = 400
 """In one subtree, in one go."""
@@ -33,12 +33,19 @@ def improved(tables: Tables, cuts: Ints, room: Bools | None = None) -> Ints:
     return _moved(tables, cuts, _saving, room)
 
 
-def held(tables: Tables, cuts: Ints) -> Bools:
-    """Which subtrees of the core have all they need, [T]; the core itself is not asked."""
+def held(tables: Tables, cuts: Ints, tolerance: float = 0.0) -> Bools:
+    """Which subtrees of the core have all they need, [T]; the core itself is not asked.
+
+    Args:
+        tables: of the problem.
+        cuts: [S, n]; a node with -1 has nothing that it could have.
+        tolerance: part of a capacity by which more may be taken than there is.
+    """
     taken = loads(tables, cuts)
-    cpu, link = taken.over(tables)
+    cpu, link = Loads(taken.cpu / (1 + tolerance), taken.link / (1 + tolerance), taken.cost).over(tables)
     bad = cpu[:-1] | link | (cuts < 0).any(axis=0)
-    return np.bincount(tables.top[bad], minlength=len(tables.levels[0])) == 0
+    good: Bools = np.bincount(tables.top[bad], minlength=len(tables.levels[0])) == 0
+    return good
 
 
 def _relieving(over: Floats, cost: Floats) -> Floats:

@@ -19,11 +19,12 @@ class Drop:
     """Whose own inputs are left out, [n]."""
     words: str
     """What is missing, for people."""
+    for_ever: bool = False
+    """Whether it is no matter of how much there is: nothing but another network or another service mends it."""
 
 
 def impossible(problem: Problem) -> list[Drop]:
-    """What no plan could do, whatever there were: stages that may run nowhere on the way, for want of an operator or by
-    ``place``."""
+    """What no plan could do, however much there were: some stage may run nowhere on the way."""
     tables = problem.tables
     drops = []
     for s, service in enumerate(problem.services):
@@ -43,7 +44,8 @@ def impossible(problem: Problem) -> list[Drop]:
                     reach[parent] &= fits
         nodes = _below(problem, bad) & (service.own[:-1, 0] > 0)
         if nodes.any():
-            drops.append(Drop(s, nodes, "a stage may run nowhere on the way to the core, or its operator is missing there"))
+            words = "a stage may run nowhere on the way to the core, or its operator is missing"
+            drops.append(Drop(s, nodes, words, for_ever=True))
     return drops
 
 
@@ -64,13 +66,12 @@ def _below(problem: Problem, bad: Bools) -> Bools:
     return found
 
 
-def lowest_priority(problem: Problem, broken: Bools | None, start: Ints | None = None) -> list[Drop]:
+def lowest_priority(problem: Problem, broken: Bools | None) -> list[Drop]:
     """The next thing to leave out.
 
     Args:
         problem: as it stands.
         broken: subtrees of the core without a plan that holds, [T]; None: it is the core that has not enough.
-        start: the cuts that came nearest, [S, n]; nodes without any have too little by themselves.
     """
     n = len(problem)
     present = np.array([service.own[:-1, 0] > 0 for service in problem.services]).reshape(-1, n)
@@ -88,7 +89,6 @@ def lowest_priority(problem: Problem, broken: Bools | None, start: Ints | None =
         if s is not None:
             words = "CPU and link of the gateway" if (inside & poor).any() else "CPU and links of its area"
             drops.append(Drop(s, present[s] & where, f"{words} are too small for all services"))
-    del start
     return drops
 
 
@@ -136,5 +136,3 @@ def _less(problem: Problem, service: ServiceProblem, nodes: Bools) -> ServicePro
         bytes=service.bytes * part[:n],
         allowed=service.allowed | nothing[:n, None],
     )
-
-

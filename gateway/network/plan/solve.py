@@ -1,5 +1,8 @@
-"""From a problem to a plan: dynamic programming, then prices where something is scarce, then HiGHS where that is not near
-enough; and what has to be left out where there is not enough for all. Pure but for the clock that ends it."""
+"""From a problem to a plan, and what has to be left out where there is not enough for all.
+
+Dynamic programming first, then prices where something is scarce, then HiGHS where that is not near enough. Pure but for
+the clock that ends it.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,11 @@ PRICES_S: Final = 1.2
 """For the rounds of prices."""
 CORE_TRIES: Final = 10
 """Prices of the core's CPU that are tried, each about half as far from the right one as the one before."""
+
+
+def distance(cost: float, bound: float) -> float:
+    """How far a cost is above a bound, %; sums in another order differ, and are no distance."""
+    return round(max(0.0, 100.0 * (cost / bound - 1.0)), 6) if bound > 0 else 0.0
 
 
 @dataclass
@@ -46,7 +54,7 @@ class Plan:
     @property
     def distance(self) -> float:
         """How far the cost is above the bound, %."""
-        return round(max(0.0, 100.0 * (self.cost / self.bound - 1.0)), 6) if self.bound > 0 else 0.0
+        return distance(self.cost, self.bound)
 
 
 @dataclass
@@ -78,13 +86,13 @@ def plan_for(problem: Problem, *, start: Ints | None = None, limit_s: float = 5.
         if broken.any():
             parts = _exactly(problem.tables, parts, broken, 0.0, began + limit_s)
             broken = ~np.isfinite(parts.cost)
-        more = lowest_priority(problem, broken, start=parts.cuts) if broken.any() else []
-        if not broken.any():
-            price, parts = _within_core(problem.tables, parts, began, start)
-            if parts is None:
-                more = lowest_priority(problem, None)
-            else:
-                return _plan(problem, parts, price, drops, began, limit_s)
+        if broken.any():
+            more = lowest_priority(problem, broken)
+        else:
+            price, fitting = _within_core(problem.tables, parts, began, start)
+            more = [] if fitting is not None else lowest_priority(problem, None)
+            if fitting is not None or not more:
+                return _plan(problem, fitting or parts, price, drops, began, limit_s)
         drops += more
         problem = without(problem, more)
 
@@ -158,9 +166,7 @@ def _within_core(tables: Tables, parts: _Parts, began: float, start: Ints | None
     return (high, best) if best is not None else (0.0, None)
 
 
-def _plan(
-    problem: Problem, parts: _Parts, core_price: float, drops: list[Drop], began: float, limit_s: float
-) -> Plan:
+def _plan(problem: Problem, parts: _Parts, core_price: float, drops: list[Drop], began: float, limit_s: float) -> Plan:
     tables = problem.tables
     n = len(tables.above)
     # What the core's CPU earns at its price, and what is left to it whatever is chosen
@@ -173,7 +179,7 @@ def _plan(
             cuts=_only_where_inputs_are(problem, parts.cuts),
             loads=taken,
             cost=float(taken.cost.sum()),
-            bound=min(bound, float(taken.cost.sum())),
+            bound=float(min(bound, taken.cost.sum())),
             method="+".join(name for name in ("dp", "prices", "exact") if name in parts.methods),
             seconds=time.monotonic() - began,
             cpu_price=parts.cpu_price,

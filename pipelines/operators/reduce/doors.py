@@ -132,7 +132,7 @@ class Doors(Operator):
         return self._bound
 
     def set_bound(self, bound: Bound) -> None:
-        """See the base class; what was left out before keeps the bound that it came under. Counters get no wider one."""
+        """See the base class; what was left out before keeps the bound it came under. Counters get no wider one."""
         self._bound = bound
         self._slack = Slack(self._points, bound, self._configured)
 

@@ -91,7 +91,12 @@ CASES = {
     "import telegraf": ("FOLDER/telegraf.conf",),
     "import neuron": ("FOLDER/neuron.json",),
 }
-ELSEWHERE = {"demo": "tests/gateway/demo", "receive": "below", "config confirm": "test_versions.py"}
+ELSEWHERE = {"receive": "below", "config confirm": "test_versions.py"}
+ELSEWHERE |= dict.fromkeys(("demo site", "demo cluster"), "tests/gateway/demo")
+ELSEWHERE |= dict.fromkeys(
+    ("nodes", *(f"service {verb}" for verb in ("check", "apply", "explain", "status", "remove", "results"))),
+    "tests/gateway/network",
+)
 CODES = {
     "doctor": {0, 1},
     "config diff": {0, 1},

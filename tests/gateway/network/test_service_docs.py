@@ -1,4 +1,4 @@
-"""Services that are shown: the shipped examples, the pages, the JSON Schema; and the page of networks, walked through."""
+"""Services that are shown: the shipped examples, the pages, the JSON Schema; the page of networks, walked through."""
 
 import json
 import socket

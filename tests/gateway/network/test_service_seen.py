@@ -3,6 +3,8 @@
 import asyncio
 import io
 import json
+import subprocess
+import sys
 import time
 import xml.etree.ElementTree as ET
 
@@ -181,6 +183,16 @@ def test_the_network_of_a_node_is_found_whatever_else_its_file_says(onpath, fold
     assert "this gateway is no node of a network" in onpath("nodes", "-c", file)[2]
 
 
+def test_what_goes_with_a_url_comes_from_the_environment():
+    from gateway.network.lookup import carrier_config
+
+    env = {"ONPATH_CARRIER": "nats://a:4222", "ONPATH_CARRIER_USERNAME": "u", "ONPATH_CARRIER_PASSWORD": "p: #"}
+    for url in (None, "nats://b:4222,nats://c:4222"):
+        config = carrier_config(url, None, env)
+        assert (config.url, config.username, config.password) == (url or "nats://a:4222", "u", "p: #")
+    assert carrier_config("local:/x", None, env).username == ""
+
+
 # A network with a plan
 
 
@@ -309,7 +321,7 @@ def test_explain(onpath, planned, tmp_path):
     code, out, _ = onpath("service", "explain", "demand", "--picture", picture)
     assert code == 0
     assert "880 B/s into the core instead of 88 kB/s raw, 100 times less" in out
-    assert "1 % above the lower bound of 1980 (prices, 0.5 s)" in out
+    assert "1 % above the lower bound of 1,980 (prices, 0.5 s)" in out
     assert "bytes_per_day: asked for 1 MB a day, expected 76 MB a day: NOT kept (too much)" in out
     assert "other is left out at a2: no CPU is left" in out
     assert "4  window costs least there" in out
@@ -363,6 +375,34 @@ def test_a_thousand_gateways_are_a_few_boxes(onpath, folder, service, monkeypatc
     boxes = [one for one in root.iter("{http://www.w3.org/2000/svg}rect") if one.get("rx") == "7"]
     assert len(boxes) == 1 + 3 * 2  # each group has another box behind it
     assert float(root.get("height")) < 600
+
+
+def test_explain_of_a_service_that_is_not_applied(onpath, planned, service, tmp_path):
+    """By the planner itself, for the nodes that there are, and for those of a file."""
+    code, out, err = onpath("service", "explain", service)
+    assert code == 0, err
+    assert "version 2, not applied: a plan as it would be" in out
+    assert err == ""  # the nodes know how many points these inputs select
+    service.write_text(TEXT.replace("service: demand", "service: other"))
+    code, out, err = onpath("service", "explain", service, "--json")
+    live = json.loads(out)
+    assert (code, live["service"], live["version"], live["epoch"]) == (0, "other", 1, 0)
+    assert err == "note: assumed at 2 access nodes: 20 points with 1 samples a second each (--points, --rate)\n"
+    assert {(link["node"], link["to"]) for link in live["links"]} == {("g1", ""), ("a1", "g1"), ("a2", "g1")}
+    assert live["raw_to_core"] == 2 * 20 * 40.0
+    file = tmp_path / "nodes.json"
+    file.write_text(onpath("nodes", "--json")[1])
+    picture = tmp_path / "plan.svg"
+    ends = ("--nodes", file, "--points", "100", "--rate", "10", "--picture", picture)
+    code, out, err = onpath("service", "explain", service, *ends)
+    assert code == 0
+    assert "instead of 80 kB/s raw" in out
+    assert ">a1</text>" in picture.read_text()
+    file.write_text("{}")
+    code, _, err = onpath("service", "explain", service, "--nodes", file)
+    assert (code, "is not what onpath nodes --json prints" in err) == (1, True)
+    service.write_text("service: x\n")
+    assert onpath("service", "explain", service)[0] == 78
 
 
 # Results
@@ -449,3 +489,26 @@ def test_results_that_come_while_somebody_looks(folder):
     assert [one.value for one in news] == [1.0, 2.0, 3.0, 4.0]
     assert [(one.value, one.time_ns - NS) for one in found.newest()] == [(3.0, 0), (4.0, 60_000_000_000)]
     assert found.replaced == 2
+
+
+def test_following_shows_corrections_as_they_come(folder):
+    """The real command in its own process, while another one publishes."""
+    doing(folder, three_messages)
+    command = [sys.executable, "-m", "gateway.cli.main", "service", "results", "demand", "--follow", "--json"]
+    with subprocess.Popen(
+        [*command, "--last", "1", "--for", "60s", "--carrier", f"local:{folder}"], stdout=subprocess.PIPE, text=True
+    ) as following:
+        try:
+            first = json.loads(following.stdout.readline())
+
+            async def correct(carrier):
+                directory = Directory()
+                encoder = FrameEncoder("core-07", directory)
+                await publish(carrier, messages(directory, encoder, [("b/power#sum", 1, 8.25)], 4))
+
+            doing(folder, correct)
+            second = json.loads(following.stdout.readline())
+        finally:
+            following.terminate()
+    assert (first["point"], first["value"], first["reason"]) == ("b/power#sum", None, "not-a-number")
+    assert (second["point"], second["time"], second["value"]) == (first["point"], first["time"], 8.25)

@@ -29,21 +29,24 @@ CONFIG = """
       live: {{from: ["**"], to: [out], steps: [{{limits: {{}}}}, {{deadband: {{percent: 1}}}}]}}
       load: {{from: ["**"], to: [live, gone], steps: [{{window: {{every: 1h, stats: [count]}}}}]}}
     uplinks:
-      out: {{type: file, path: {0}/out}}
+      out: {{type: file, path: {0}/out, adapt: {{}}}}
       gone: {{type: http, url: "http://127.0.0.1:9", budget: {{size: 1MB}}}}
     alerts: {{high: {{points: "*/v", above: 250}}}}
     heartbeat: {{to: [out], every: 1h}}
+    reduction: {{listen: "127.0.0.1:0"}}
 """
-UNITS = {"seconds", "bytes", "ratio", "samples", "messages", "devices", "files"}
+UNITS = {"seconds", "bytes", "ratio", "samples", "messages", "devices", "files", "second"}
 NO_UNIT = {
     "health", "version", "points", "findings", "reload_done", "reload_failed", "reload_ok", "clock_synchronised",
     "clock_trusted", "clock_steps", "adapter_up", "adapter_errors", "device_up", "device_stale", "device_missed",
-    "step_bound", "uplink_up", "uplink_refused", "uplink_behind", "store_healthy", "store_commits", "store_failures",
-    "store_damaged", "broker_up", "alert_raised", "alert_pending", "alert_raises",
+    "step_bound", "uplink_up", "uplink_adapt_rungs", "uplink_adapt_changes", "uplink_refused", "uplink_behind", "store_healthy", "store_commits", "store_failures",
+    "store_damaged", "sums_jobs", "sums_rounds", "sums_fallbacks", "sums_repeats", "sums_refused",
+    "broker_up", "alert_raised", "alert_pending", "alert_raises",
 }  # fmt: skip
 NOT_HERE = {
     "device_up", "device_missed", "device_period_asked_seconds", "device_period_achieved_seconds",
     "reload_timestamp_seconds", "clock_synchronised", "step_bound", "step_reason_samples",
+    "uplink_adapt_carried_bytes_per_second", "uplink_adapt_target_bytes_per_second",
 }  # fmt: skip
 """Metrics that this configuration, or this machine, has nothing to say of."""
 
@@ -55,7 +58,7 @@ def test_names_are_prometheus_and_say_their_unit():
         assert metric.name in NO_UNIT or metric.name.rpartition("_")[2] in UNITS, metric.name
         assert metric.help.endswith("."), metric.name
         assert metric.exposed.endswith("_total") is (metric.shape is Shape.COUNTER)
-        units = {"seconds": "s", "bytes": "By", "ratio": "1"}
+        units = {"seconds": "s", "bytes": "By", "ratio": "1", "second": "By/s"}
         assert metric.unit == units.get(metric.name.rpartition("_")[2], ""), metric.name
 
 
@@ -82,6 +85,7 @@ async def running(tmp_path):
         live = daemon.intake.engine.graph.pipelines["live"]
         await until(lambda: live.samples_in == 202 and daemon.alerts.counts["warning"])
         await daemon.uplinks["out"].drained()
+        await until(lambda: daemon.uplinks["out"].control)
         yield daemon
 
 

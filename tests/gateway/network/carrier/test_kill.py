@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import shutil
 import signal
 import sys
 from contextlib import aclosing
@@ -227,3 +228,19 @@ async def _published(carrier: Carrier, payload: bytes, message_id: str) -> None:
                 await asyncio.sleep(0.1)
             else:
                 return
+
+
+async def test_a_server_that_was_set_up_anew_is_furnished_again(server_place: Place) -> None:
+    """Its numbers are above all that were there before, so that readers see what comes."""
+    carrier, server = await server_place.carrier(), server_place.server
+    before = await carrier.publish("up/me/a", b"1", "id")
+    async with aclosing(carrier.consume("up/**")) as messages:
+        assert (await gathered(messages, 1))[0].seq == before
+        server.kill()
+        shutil.rmtree(server.folder / "js")
+        await server.start()
+        await _published(carrier, b"2", "id2")
+        (message,) = await gathered(messages, 1)
+        assert message.payload == b"2"
+        assert message.seq > before
+        await _written(carrier, b"value")

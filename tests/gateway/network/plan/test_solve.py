@@ -22,9 +22,7 @@ def brute(p: Problem) -> float:
     services, n, choices = t.shape
     best = np.inf
     every = list(itertools.product(range(choices), repeat=n))
-    good = [
-        [cuts for cuts in every if is_monotone_of(p, s, cuts)] for s in range(services)
-    ]
+    good = [[cuts for cuts in every if is_monotone_of(p, s, cuts)] for s in range(services)]
     for chosen in itertools.product(*good):
         cuts = np.array(chosen)
         taken = loads(t, cuts)
@@ -146,7 +144,7 @@ def test_an_area_that_has_too_little_for_all_keeps_the_first():
     plan = plan_for(p)
     assert plan.drops
     assert all(p.tables.top[np.flatnonzero(drop.nodes)].max() == 0 for drop in plan.drops)
-    kept = {s for s in range(3)} - {drop.service for drop in plan.drops}
+    kept = set(range(3)) - {drop.service for drop in plan.drops}
     assert all(p.services[drop.service].priority <= p.services[k].priority for drop in plan.drops for k in kept)
     assert held(plan.problem.tables, np.maximum(plan.cuts, 0)).all()
 

@@ -1,0 +1,161 @@
+"""The law, the estimate of what a link carries, and the ladder: pure, by hand-made periods."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.budget.capacity import PATIENCE, Capacity, Seen
+from gateway.budget.ladder import DOWN, UP, Ladder
+from gateway.budget.law import CLIP, Law, target_of
+from gateway.budget.payload import Payload
+
+RATES = st.floats(0, 1e9, allow_nan=False)
+
+
+def test_the_target_leaves_room_and_drains_what_waits():
+    assert target_of(100.0, 0.0, 10.0) == 85.0
+    assert target_of(100.0, 400.0, 10.0) == 45.0
+    assert target_of(100.0, 1e9, 10.0) == 5.0
+    assert target_of(math.inf, 1e9, 10.0) == math.inf
+
+
+def test_too_much_is_answered_fast_and_room_is_taken_slowly():
+    law = Law()
+    law.range(0.0, 3.0)
+    law.step(85.0 * math.e, 100.0, 0.0, 10.0)
+    assert law.s == pytest.approx(0.6)
+    law.step(85.0 / math.e, 100.0, 0.0, 10.0)
+    assert law.s == pytest.approx(0.48)
+    law.step(1e9, 100.0, 0.0, 10.0)
+    assert law.s == pytest.approx(0.48 + 0.6 * CLIP[1])
+    law.step(0.0, 100.0, 0.0, 10.0)
+    assert law.s == pytest.approx(0.48 + 0.9 - 0.12)
+
+
+def test_a_link_with_nothing_left_wants_the_widest_bounds():
+    law = Law()
+    law.range(0.0, 2.0)
+    for _ in range(5):
+        law.step(10.0, 0.0, 0.0, 10.0)
+    assert law.s == 2.0
+    assert law.at_end
+
+
+@given(st.lists(st.tuples(RATES, RATES, RATES), max_size=50), st.floats(-3, 0), st.floats(0, 5))
+def test_the_state_never_leaves_its_range(periods, low, high):
+    law = Law()
+    law.range(low, high)
+    for made, carried, waiting in periods:
+        widening = law.step(made, carried, waiting, 10.0)
+        assert math.exp(low) - 1e-12 <= widening <= math.exp(high) + 1e-9
+        assert low <= law.s <= high
+
+
+def busy(rate, lowest=1e9):
+    return Seen(seconds=5.0, acknowledged=5 * rate, rows=50, lowest=lowest, quickest_s=0.01)
+
+
+def calm(rate):
+    return Seen(seconds=5.0, acknowledged=5 * rate, rows=50, lowest=0.0, quickest_s=0.01)
+
+
+def test_an_idle_link_tells_nothing_about_what_it_carries():
+    found = Capacity()
+    for _ in range(100):
+        assert found.look(calm(100.0), wanting=True) == math.inf
+
+
+def test_a_backlog_through_all_of_a_period_measures_the_link():
+    found = Capacity()
+    assert found.look(busy(100.0), wanting=False) == 100.0
+    assert found.look(busy(40.0), wanting=False) == 40.0  # much less is believed at once
+    assert found.look(busy(48.0), wanting=False) == 44.0  # else half of it
+
+
+def test_a_long_way_is_no_backlog():
+    found = Capacity()
+    seen = Seen(seconds=5.0, acknowledged=500.0, rows=50, lowest=90.0, quickest_s=0.9)
+    assert found.look(seen, wanting=True) == math.inf
+
+
+def test_long_rows_on_a_slow_link_are_measured_over_several_periods():
+    found = Capacity()
+    found.look(busy(100.0), wanting=True)
+    nothing = Seen(seconds=5.0, acknowledged=0.0, rows=0, lowest=1e6, quickest_s=0.01)
+    one = Seen(seconds=5.0, acknowledged=300.0, rows=1, lowest=1e6, quickest_s=0.01)
+    assert [found.look(seen, wanting=True) for seen in (nothing, one, nothing)] == [100.0] * 3
+    assert found.look(one, wanting=True) == pytest.approx(30.0)
+
+
+def test_a_link_that_got_better_is_found_by_probing_and_one_that_did_not_is_left_in_peace_longer():
+    found, better = Capacity(), Capacity()
+    for one in (found, better):
+        one.look(busy(100.0), wanting=True)
+        for _ in range(PATIENCE + 2):
+            one.look(calm(85.0), wanting=True)
+        assert one.probing
+        assert one.known == 150.0
+    found.look(Seen(seconds=5.0, acknowledged=500.0, rows=9, lowest=0.0, standing=90.0, quickest_s=0.01), wanting=True)
+    assert (found.probing, found.known) == (False, 100.0)
+    for _ in range(PATIENCE + 2):
+        found.look(calm(85.0), wanting=True)
+    assert not found.probing  # twice the patience
+    for _ in range(2):
+        better.look(calm(130.0), wanting=True)
+    assert better.known == 600.0
+    assert better.look(busy(500.0), wanting=True) == 500.0
+
+
+def test_nobody_probes_who_wants_no_more():
+    found = Capacity()
+    found.look(busy(100.0), wanting=False)
+    for _ in range(3 * PATIENCE):
+        found.look(calm(50.0), wanting=False)
+    assert found.known == 100.0
+
+
+def test_while_the_own_bandwidth_is_the_limit_the_link_is_none():
+    found = Capacity()
+    assert found.look(busy(96.0), wanting=True, own_limit=100.0) == math.inf
+    assert found.look(busy(50.0), wanting=True, own_limit=100.0) == 50.0
+
+
+def test_the_ladder_goes_up_after_three_periods_at_the_end_and_back_when_there_is_room():
+    ladder = Ladder()
+    ups = [ladder.look(2, at_end=True, made=100.0, target=50.0) for _ in range(2 * UP + 3)]
+    assert ups == [0, 0, 1, 0, 0, 1, 0, 0, 0]
+    assert ladder.height == 2
+    assert not any(ladder.look(2, at_end=False, made=20.0, target=60.0) for _ in range(20))
+    downs = [ladder.look(2, at_end=False, made=20.0, target=200.0) for _ in range(2 * DOWN)]
+    assert downs.count(-1) == 2
+    assert downs.index(-1) == DOWN - 1
+    assert ladder.height == 0
+
+
+def test_a_rung_that_is_needed_again_soon_is_taken_back_later():
+    ladder = Ladder()
+
+    def back_after():
+        for _ in range(UP):
+            ladder.look(1, at_end=True, made=100.0, target=50.0)
+        assert ladder.height == 1
+        return next(n for n in range(1, 500) if ladder.look(1, at_end=False, made=20.0, target=500.0))
+
+    assert [back_after() for _ in range(4)] == [DOWN, 2 * DOWN, 4 * DOWN, 8 * DOWN]
+
+
+def test_payload_is_learnt_as_bytes_and_heads():
+    payload = Payload()
+    for size, rows in ((1000, 5), (400, 20), (9000, 8), (50, 1)):
+        payload.learn(size, rows, size + 95 * rows)
+    assert payload.of(500, 3) == pytest.approx(500 + 3 * 95)
+    payload = Payload()
+    for _ in range(3):
+        payload.learn(100, 1, 3000)  # JSON, always alike: nothing tells heads from bytes
+    assert payload.of(200, 2) == pytest.approx(6000)
+    payload.learn(0, 0, 10)
+    assert payload.of(200, 2) == pytest.approx(6000)

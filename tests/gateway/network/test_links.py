@@ -1,0 +1,148 @@
+"""Daemons as nodes: what leaves at the top is what came in below, whatever is killed, moved and asked for."""
+
+import asyncio
+import random
+
+from gateway.network.config import core_subject, partition_of
+from tests.support.network import net, records
+
+SERVICE = """
+service: total
+inputs: {points: "*/power"}
+steps:
+  - scale: {factor: 1}
+  - window: {every: 1s, stats: [count, sum], over: label site, name: "{site}/power", lateness: 0s}
+intent: {latency: 8s}
+"""
+PARENTS = {"h1": "agg", "h2": "agg"}
+
+
+async def counted(carrier, expected, within_s=60):
+    """Partial counts and sums that came to the core, until there are so many."""
+    count = total = 0
+    async with asyncio.timeout(within_s):
+        async for _, values in records(carrier, f"up/{core_subject(partition_of('site'))}/**"):
+            for (name, _), found in values.items():
+                count += sum(found) if name == "site/power#count" else 0
+                total += sum(found) if name.startswith("site/power#sum.0") else 0
+            if count >= expected:
+                return count, total
+    raise AssertionError
+
+
+async def test_kills_and_moves_lose_and_double_nothing(tmp_path):
+    rng, sent, total = random.Random(3), 0, 0
+    async with net(tmp_path) as network:
+        await network.start("agg", "aggregation")
+        for name in PARENTS:
+            await network.start(name, "access", ", parents: [agg]")
+        await network.applied(await network.plan(SERVICE, {"agg": 3, "h1": 2, "h2": 0}, PARENTS), "agg", *PARENTS)
+        for turn in range(8):
+            for number in range(40):
+                for name in PARENTS:
+                    await network.publish(f"{name}/m1", power=number + 0.5)
+                    sent, total = sent + 1, total + number * 10 + 5
+                await asyncio.sleep(0.02)
+            cuts = {"agg": 3, "h1": rng.choice([0, 1, 2, 3]), "h2": rng.choice([0, 1, 2, 3])}
+            await network.plan(SERVICE, cuts, PARENTS)
+            if turn % 2:
+                victim = network.nodes[rng.choice(["agg", "h1", "h2"])]
+                victim.kill()
+                await victim.start()
+        found = await counted(network.carrier, sent)
+        await asyncio.sleep(2)  # what would be doubled comes, too
+        assert await counted(network.carrier, sent) == found == (sent, total)
+
+
+async def test_a_node_goes_on_with_its_plan_without_anybody(tmp_path):
+    async with net(tmp_path) as network:
+        node = await network.start("h1", "access")
+        epoch = await network.plan(SERVICE, {"h1": 2}, {})
+        await network.applied(epoch, "h1")
+        await network.carrier.delete("plan", "h1")
+        node.stop()
+        await node.start()
+        status = await node.status()
+        assert status["network"]["services"]["total"]["cut"] == 2
+        assert "@total@1.2" in status["pipelines"]
+
+
+async def test_an_older_plan_is_refused(tmp_path):
+    async with net(tmp_path) as network:
+        await network.start("h1", "access")
+        await network.plan(SERVICE, {}, {})
+        await network.applied(await network.plan(SERVICE, {"h1": 2}, {}), "h1")
+        network._epoch = 0
+        await network.plan(SERVICE, {"h1": 0}, {})
+        await asyncio.sleep(1)
+        status = await network.nodes["h1"].status()
+        assert status["network"]["services"]["total"] == {"version": 1, "epoch": 2, "cut": 2, "parent": ""}
+
+
+async def test_a_new_version_takes_over_and_the_old_one_runs_out(tmp_path):
+    async with net(tmp_path) as network:
+        await network.start("h1", "access")
+        await network.applied(await network.plan(SERVICE, {"h1": 2}, {}), "h1")
+        fresh = SERVICE.replace("every: 1s", "every: 2s")
+        await network.applied(await network.plan(fresh, {"h1": 3}, {}, version=2), "h1")
+        status = await network.nodes["h1"].status()
+        assert status["network"]["draining"] == ["total@1"]
+        pipelines = status["pipelines"]
+        assert "@total@1.0" not in pipelines, "the old version takes no samples any more"
+        assert "@total@1.1.in" in pipelines, "and still takes what is on its way"
+        assert "@total@2.0" in pipelines
+
+
+async def test_what_was_sent_to_a_parent_waits_for_it_and_later_rows_go_to_the_next(tmp_path):
+    async with net(tmp_path) as network:
+        node = await network.start("h1", "access", ", parents: [a, b]")
+        await network.applied(await network.plan(SERVICE, {"h1": 0}, {"h1": "a"}), "h1")
+        await network.publish("h1/m1", power=1.5)
+        await node.until(lambda status: status["uplinks"]["@parent"]["messages"] == 1)
+        await network.applied(await network.plan(SERVICE, {"h1": 0}, {"h1": "b"}), "h1")
+        await network.publish("h1/m1", power=2.5)
+        found = {}
+        for parent in "ab":
+            async with asyncio.timeout(10):
+                async for _, values in records(network.carrier, f"up/{parent}/**"):
+                    found[parent] = values
+                    break
+        assert [list(values.values()) for values in found.values()] == [[[1.5]], [[2.5]]]
+        node.kill()
+        await node.start()
+        await asyncio.sleep(1)
+        seen = []
+        for parent in "ab":
+            try:
+                async with asyncio.timeout(0.5):
+                    async for record, _ in records(network.carrier, f"up/{parent}/**"):
+                        seen.append((parent, record))
+            except TimeoutError:
+                pass
+        assert len(seen) == len({record for _, record in seen}) == 2, "a restart sends neither to the other"
+
+
+NEAR = """
+pipelines: {all: {from: ["h1/**"], to: [out]}}
+uplinks: {out: {type: file, path: PATH}}
+"""
+
+
+async def test_neighbours_get_what_both_sides_allow(tmp_path):
+    async with net(tmp_path) as network:
+        share = ', share: [{points: ["m1/*"], with: ["h2"]}]'
+        await network.start("h1", "access", share)
+        path = tmp_path / "out.jsonl"
+        asks = ', neighbours: {h1: {points: ["*/power"]}}'
+        await network.start("h2", "access", asks, NEAR.replace("PATH", str(path)))
+        await network.start("h3", "access", asks, NEAR.replace("PATH", str(tmp_path / "none.jsonl")))
+        await network.nodes["h1"].until(lambda status: set(status["network"]["asked_by"]) == {"h2", "h3"})
+        await network.nodes["h1"].until(lambda status: "@near.h2" in status["uplinks"])
+        assert "@near.h3" not in (await network.nodes["h1"].status())["uplinks"], "nobody shares with it"
+        for device in ("m1", "m2"):
+            await network.publish(f"h1/{device}", power=7.5, energy=1)
+        await network.nodes["h2"].until(lambda status: status["uplinks"]["out"]["acknowledged"] == 1)
+        assert '"h1/m1/power"' in path.read_text()
+        assert "energy" not in path.read_text()
+        assert "m2" not in path.read_text()
+        assert not (tmp_path / "none.jsonl").exists()
