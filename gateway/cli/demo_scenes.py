@@ -21,6 +21,7 @@ app = typer.Typer(
 For = Annotated[str | None, typer.Option("--for", metavar="DURATION", help="End by itself, such as 20s.")]
 DeviceRate = Annotated[float, typer.Option("--rate", min=0.1, max=500, help="Messages a second of each MQTT device.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of the devices' noise.")]
+Judged = Annotated[str, typer.Option("--for", metavar="DURATION", help="How long windows are counted, such as 40s.")]
 Picture = Annotated[Path | None, typer.Option(metavar="FILE.svg", help="Write a picture of what went where.")]
 
 
@@ -66,3 +67,32 @@ def cluster(
             as_json=as_json,
         )
     )  # fmt: skip
+
+
+@app.command()
+def grid(
+    for_: Judged = "40s",
+    meters: Annotated[int, typer.Option(min=12, max=400, help="Households, on four feeders.")] = 60,
+    seed: Seed = 1,
+    picture: Picture = None,
+    as_json: AsJson = False,
+) -> None:
+    """One transformer area as a network of gateways: demand, line loss, voltage, an outage found, exact to the sample."""
+    from gateway.cli.demo_network import Request, run_grid
+
+    run_grid(Request(for_=for_, seed=seed, picture=picture, as_json=as_json), meters)
+
+
+@app.command()
+def park(
+    for_: Judged = "40s",
+    rooms: Annotated[int, typer.Option(min=2, max=60, help="Room sensors of each floor (CoAP).")] = 12,
+    units: Annotated[int, typer.Option(min=1, max=20, help="Units of ventilation of each floor (MQTT).")] = 4,
+    seed: Seed = 1,
+    picture: Picture = None,
+    as_json: AsJson = False,
+) -> None:
+    """A building whose devices join by themselves: occupancy and runtime of the ventilation by floor and building."""
+    from gateway.cli.demo_network import Request, run_park
+
+    run_park(Request(for_=for_, seed=seed, picture=picture, as_json=as_json), rooms, units)

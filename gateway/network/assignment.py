@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+EARLIER: Final = 8
 HEAD: Final = "plan/head"
 """In the bucket ``facts``: the newest epoch, and who made it."""
 
@@ -43,6 +44,8 @@ class ServiceRecord(msgspec.Struct, frozen=True, kw_only=True):
     applied_ms: int
     by: str = ""
     removed: bool = False
+    earlier: dict[int, str] = {}
+    """Versions before it, the newest :data:`EARLIER`, and their YAML: for what is on its way of them."""
 
 
 def encode(record: msgspec.Struct) -> bytes:

@@ -122,7 +122,8 @@ def chain_of(service: ServiceConfig) -> Chain:
             stages.append(_step(number, name, options, behind=window is not None))
     _check_places(service)
     placed = [_placed(service, stage) for stage in stages]
-    chain = Chain(service, tuple(_in_order(placed)), 0.0 if window is None else float(window.every), _spans(window))
+    window_s = 0.0 if window is None else float(window.every)
+    chain = Chain(service, tuple(_in_order(placed)), window_s, _spans(window), _warnings(service, placed))
     for tier in (Tier.ACCESS, Tier.AGGREGATION):
         if not any(chain.allowed(tier, cut) for cut in range(len(chain) + 1)):
             raise FieldError(("place",), f"no way to cut the chain at {tier}: a step is placed before one behind it")
@@ -207,6 +208,13 @@ def _in_order(stages: list[Stage]) -> list[Stage]:
         lowest = stage.lowest
         out.append(replace(stage, index=number))
     return out
+
+
+def _warnings(service: ServiceConfig, stages: list[Stage]) -> tuple[str, ...]:
+    if len(service.inputs.sites) == 1 and not set(service.inputs.sites[0]) & set("*?"):
+        return ()
+    joining = [stage.operator for stage in stages if stage.kind is StageKind.STEP and stage.lowest is Tier.CORE]
+    return tuple(f"{name} joins points in the core, there of one site at a time" for name in dict.fromkeys(joining))
 
 
 def _spans(window: WindowConfig | None) -> bool:

@@ -10,9 +10,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from gateway.budget.config import AdaptConfig
 from gateway.errors import FieldError
 from gateway.point import Name
 from gateway.units import Bandwidth, Duration
+from gateway.uplinks.options import BudgetConfig
 from pipelines.base import Glob
 
 PARTITIONS: Final = 64
@@ -135,6 +137,13 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """What the way to the parent carries, such as ``64kB/s``."""
     price: Annotated[float, msgspec.Meta(gt=0)] = 1.0
     """What a byte on that way is worth to the plan, in µs of a gateway's CPU: more where it is slow or paid for."""
+    bandwidth: Bandwidth | None = None
+    """Bytes a second that may go to the parent at most. Left out: no limit."""
+    budget: BudgetConfig | None = None
+    """How many bytes may go to the parent a month, week or day. Left out: no limit."""
+    adapt: AdaptConfig | None = None
+    """Keep to what the way to the parent carries by widening the error bounds of services' steps; of the rungs
+    ``codec`` and ``thin`` only. Sums and counts stay exact."""
     snapshot: Duration = Duration(1)
     """In the core: how often what was computed is made durable; gateways keep their copies until then."""
     corrections: Duration = Duration(86_400)

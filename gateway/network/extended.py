@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from gateway.budget.config import Rung
 from gateway.config.model import PipelineConfig, Step
 from gateway.errors import ConfigError, FieldError
 from gateway.network.chain import chain_of
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 
 RESULTS: Final = "@results"
 NEIGHBOURS: Final = "@neighbours"
+_RUNGS: Final = (Rung.CODEC, Rung.THIN)
+"""What leaves every sample and every partial result on its way."""
 NEAR: Final = "~near"
 """Behind a node's name in subjects: what its neighbours send it."""
 
@@ -110,7 +113,12 @@ def _to(network: NetworkConfig, applied: Applied) -> str:
 
 
 def _parent(network: NetworkConfig, node: str, to: str) -> ParentConfig:
-    return ParentConfig(carrier=network.carrier, node=node, to=to)
+    adapt = network.adapt
+    if adapt is not None:
+        adapt = msgspec.structs.replace(adapt, rungs=[rung for rung in adapt.rungs if rung in _RUNGS])
+    return ParentConfig(
+        carrier=network.carrier, node=node, to=to, bandwidth=network.bandwidth, budget=network.budget, adapt=adapt
+    )
 
 
 def _shared(network: NetworkConfig, other: str, globs: list[str]) -> PipelineConfig | None:

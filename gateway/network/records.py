@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from gateway.errors import OnpathError
-from gateway.network.assignment import ServiceRecord, encode, record_of
+from gateway.network.assignment import EARLIER, ServiceRecord, encode, record_of
 from gateway.network.carrier.base import ConflictError
 
 if TYPE_CHECKING:
@@ -40,9 +40,15 @@ async def apply_text(carrier: Carrier, name: str, text: str, by: str) -> Applied
     if found is not None and not found.removed and found.yaml == text:
         return Applied(found, changed=False, before=found.version)
     before = 0 if found is None else found.version
-    record = ServiceRecord(yaml=text, version=before + 1, applied_ms=_now_ms(), by=by)
+    record = ServiceRecord(yaml=text, version=before + 1, applied_ms=_now_ms(), by=by, earlier=_earlier(found))
     await _put(carrier, name, record, revision)
     return Applied(record, changed=True, before=before)
+
+
+def _earlier(found: ServiceRecord | None) -> dict[int, str]:
+    if found is None or found.removed:
+        return {}
+    return dict([*found.earlier.items(), (found.version, found.yaml)][-EARLIER:])
 
 
 async def remove(carrier: Carrier, name: str, by: str) -> Applied:

@@ -16,32 +16,11 @@ from gateway.reduction import codec
 from gateway.reduction.codec import ALL, Hello, Kind, Need, Part, Result
 from gateway.reduction.counts import Counts
 from gateway.reduction.links import Link, Sender
-from gateway.reduction.slot import Slot, integers
+from gateway.reduction.slot import Round, integers
 from gateway.reduction.terms import Integers, ReductionError, Terms
 
 ROUNDS = 3
 """Kept at a node: the last that is whole, the one under way, and one that a faster worker is in."""
-
-
-class Round:
-    """All slots of a round."""
-
-    def __init__(self, number: int, terms: Terms) -> None:
-        self.number = number
-        self.slots = [Slot() for _ in range(terms.slots)]
-        self.left = terms.slots
-        """Slots without a result."""
-        self.asked = False
-        """A result may come from below: this root has lost it, or never had it."""
-        self.came = 0
-        """Bitmap of the workers that are in it: none of them will say anything more in the rounds before."""
-        self.age = 0
-        """Looks that found it not whole."""
-
-    @property
-    def open(self) -> list[tuple[int, Slot]]:
-        """Slots that wait for their result."""
-        return [(at, slot) for at, slot in enumerate(self.slots) if slot.result is None]
 
 
 class Job:
@@ -208,8 +187,11 @@ class Job:
             if slot.open_workers == self.terms.everyone:
                 self._complete(round_, at)
         elif self._parent is not None and self.ready and not self._expected(round_) & ~slot.workers:
-            workers, values = slot.send()
-            self._up(codec.part(Part(round_.number, at, False, workers, values.tobytes())))
+            self._send_up(round_, at)
+
+    def _send_up(self, round_: Round, at: int) -> None:
+        workers, values = round_.slots[at].send()
+        self._up(codec.part(Part(round_.number, at, False, workers, values.tobytes())))
 
     def _expected(self, round_: Round) -> int:
         """Bitmap of the workers below that may still say something in a round: those that are in none after it."""
@@ -320,9 +302,22 @@ class Job:
                     self._up(slot.result)
             if all(slot.result is not None for slot in asked):
                 return
+        self._give_what_is_waited_for(need)
         for link in self.links:
             mine = need.wanted & (sent if link.worker is not None else ~0)
             link.send(codec.need(need._replace(wanted=mine & link.members)))
+
+    def _give_what_is_waited_for(self, need: Need) -> None:
+        """Send up what waits here only for workers whose links here are dead: the root has them by another way.
+
+        Likewise all of rounds before, where those that are missing above are behind.
+        """
+        for round_ in self.rounds.values():
+            expected = self._expected(round_) if round_.number == need.round else 0
+            for at, slot in round_.open if round_.number <= need.round else ():
+                asked = need.slot in {ALL, at} or round_.number < need.round
+                if asked and slot.open_workers & need.missing and not expected & ~slot.workers & need.missing:
+                    self._send_up(round_, at)
 
     def look(self) -> None:
         """Now and then, at the root: say what is missing, and ask again for what may have got lost on the way."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 
 from gateway.errors import LinkError, PayloadError
 from gateway.reduction import codec
@@ -21,6 +22,7 @@ class Peer:
         self._writer = writer
         self._traffic = Traffic()
         self._most_waiting = 2**16
+        _keep_alive(writer)
 
     def becomes(self, traffic: Traffic, most_waiting: int) -> None:
         """It is known who it is: count it there, and let so many bytes wait."""
@@ -76,6 +78,14 @@ class Peer:
             async with asyncio.timeout(1):
                 await self._writer.wait_closed()
         self.cut()
+
+
+def _keep_alive(writer: asyncio.StreamWriter) -> None:
+    """Have the kernel find out within a minute that the other side is gone without a word."""
+    own = writer.get_extra_info("socket")
+    own.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3)):
+        own.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 async def greet(peer: Peer) -> bytes:

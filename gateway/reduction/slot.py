@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gateway.reduction.terms import WIRE, Integers
+from gateway.reduction.terms import WIRE, Integers, Terms
 
 
 class Slot:
@@ -83,6 +83,27 @@ class Slot:
         """The result is known."""
         self.result = result
         self._open = self._sent = None
+
+
+class Round:
+    """All slots of a round."""
+
+    def __init__(self, number: int, terms: Terms) -> None:
+        self.number = number
+        self.slots = [Slot() for _ in range(terms.slots)]
+        self.left = terms.slots
+        """Slots without a result."""
+        self.asked = False
+        """A result may come from below: this root has lost it, or never had it."""
+        self.came = 0
+        """Bitmap of the workers that are in it: none of them will say anything more in the rounds before."""
+        self.age = 0
+        """Looks that found it not whole."""
+
+    @property
+    def open(self) -> list[tuple[int, Slot]]:
+        """Slots that wait for their result."""
+        return [(at, slot) for at, slot in enumerate(self.slots) if slot.result is None]
 
 
 def integers(values: bytes | memoryview) -> Integers:

@@ -1,10 +1,15 @@
-"""Several daemons as one network over a folder, with MQTT devices that this process plays."""
+"""Several daemons as one network over a folder or a hub, with MQTT devices that this process plays."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
+import subprocess
+import sys
+import sysconfig
 import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import aiomqtt
@@ -13,22 +18,30 @@ from adapters.frame.records import Reader, UnknownDirectoryError
 from gateway.broker import EmbeddedBroker
 from gateway.network import assignment
 from gateway.network.assignment import Assignment, ServicePart
-from gateway.network.carrier.local import LocalCarrier
+from gateway.network.carrier.base import CarrierError
+from gateway.network.carrier.opening import carrier_of
+from gateway.network.config import CarrierConfig
+from tests.adapters.mqtt.certificates import Authority
 from tests.support.daemon import Daemon
+from tests.support.hubs import HubProcess, hub
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Sequence
 
     from gateway.network.carrier.base import Carrier
+
+ONPATH = Path(sysconfig.get_path("scripts")) / "onpath"
+RETRY_S = 0.2
 
 
 class Net:
     """Nodes by name, a broker for their devices, and this process's own way to the carrier."""
 
-    def __init__(self, folder: Path, carrier: Carrier, broker: EmbeddedBroker) -> None:
+    def __init__(self, folder: Path, way: CarrierConfig, carrier: Carrier, broker: EmbeddedBroker) -> None:
         self.folder = folder
-        self.url = carrier.url
+        self.way = way
+        self.ways: dict[str, str] = {}
+        """URLs of nodes that have one of their own, such as a proxy's."""
         self.carrier = carrier
         self.broker = broker
         self.nodes: dict[str, Daemon] = {}
@@ -48,7 +61,9 @@ class Net:
                     payload: json
                     points: {{power: {{unit: W, resolution: 0.1}}, energy: {{unit: W.h, kind: counter, resolution: 1}}}}
             """
-        head = f"network: {{carrier: {{url: '{self.url}'}}, tier: {tier}, advert: 2s{options}}}\n"
+        fields = {"url": self.ways.get(name, self.way.url)}
+        fields |= {field: text for field in ("username", "password", "ca") if (text := getattr(self.way, field))}
+        head = f"network: {{carrier: {json.dumps(fields)}, tier: {tier}, advert: 2s{options}}}\n"
         return head + (textwrap.dedent(bus) if tier == "access" else "") + textwrap.dedent(rest)
 
     async def start(self, name: str, tier: str, options: str = "", rest: str = "") -> Daemon:
@@ -59,6 +74,24 @@ class Net:
         node.config.write_text(node.config.read_text().replace("gateway: g1", f"gateway: {name}", 1))
         await node.start()
         return node
+
+    async def run(self, *words: str) -> str:
+        """What a verb of the command line says, with the configuration of a node."""
+        config = next(iter(self.nodes.values())).config
+        command = [sys.executable, str(ONPATH), *words, "-c", str(config)]
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+        out, err = await process.communicate()
+        if process.returncode:
+            raise RuntimeError(f"onpath {' '.join(words)} ended with {process.returncode}: {err.decode()}")
+        return out.decode()
+
+    async def apply(self, yaml: str) -> None:
+        """Give a service to the network as a user does."""
+        file = self.folder / "service.yaml"
+        file.write_text(yaml)
+        await self.run("service", "apply", str(file))
 
     async def plan(self, yaml: str, cuts: dict[str, int], parents: dict[str, str], version: int = 1) -> int:
         """Assign a service as a controller does; the epoch."""
@@ -93,18 +126,55 @@ class Net:
                 node.process.wait()
 
 
+class ControllerProcess:
+    """``onpath controller`` of a network; ``start`` again after ``kill``."""
+
+    def __init__(self, folder: Path, config: Path, name: str = "controller", options: Sequence[str] = ()) -> None:
+        self._command = [sys.executable, str(ONPATH), "controller", "-c", str(config), "--name", name, *options]
+        self.log = folder / f"{name}.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it; it leads when it can."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def kill(self) -> None:
+        """As a power cut does it; does nothing when it does not run."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
 @contextlib.asynccontextmanager
-async def net(folder: Path) -> AsyncIterator[Net]:
-    """A network without nodes yet; all of them end with it."""
-    carrier = LocalCarrier(folder / "network")
+async def net(folder: Path, way: CarrierConfig | None = None) -> AsyncIterator[Net]:
+    """A network without nodes yet, over a folder unless ``way`` says what carries it; all nodes end with it."""
+    way = way or CarrierConfig(url=f"local:{folder / 'network'}")
+    carrier = carrier_of(way, "test")
     await carrier.open()
     async with EmbeddedBroker(folder / "broker") as broker:
-        network = Net(folder, carrier, broker)
+        network = Net(folder, way, carrier, broker)
         try:
             yield network
         finally:
             await network.close()
             await carrier.close()
+
+
+@contextlib.asynccontextmanager
+async def hub_net(folder: Path, *, tls: bool = False) -> AsyncIterator[tuple[Net, HubProcess]]:
+    """The same over a hub that has nodes log in by a password; ``tls``: and look at its certificate."""
+    extra, ca = 'users: {gw: {password: "p w\\"1$", role: node}}', None
+    if tls:
+        authority = Authority(folder)
+        cert, key = authority.issue("hub")
+        extra, ca = f"{extra}\n  cert: {cert}\n  key: {key}", str(authority.file)
+    async with hub(folder, extra) as one:
+        url = one.url.replace("nats:", "tls:") if tls else one.url
+        way = CarrierConfig(url=url, username="gw", password='p w"1$', ca=ca)
+        async with net(folder, way) as network:
+            yield network, one
 
 
 async def records(carrier: Carrier, pattern: str) -> AsyncIterator[tuple[str, dict[tuple[str, int], list[float]]]]:
@@ -117,9 +187,7 @@ async def records(carrier: Carrier, pattern: str) -> AsyncIterator[tuple[str, di
                 try:
                     received = reader.read(message.payload)
                 except UnknownDirectoryError as error:
-                    found = await carrier.get("directories", error.name)
-                    assert found is not None
-                    reader.read(found.value)
+                    reader.read(await _directory(carrier, error.name))
             batch = received.batch
             record = f"{received.gateway}/{batch.epoch}/{batch.seq}"
             if record in seen:
@@ -132,3 +200,16 @@ async def records(carrier: Carrier, pattern: str) -> AsyncIterator[tuple[str, di
             for point, time, value in columns:
                 values.setdefault((received.points[point]["name"], time // 10**9), []).append(value)
             yield record, values
+
+
+async def _directory(carrier: Carrier, name: str) -> bytes:
+    """A directory message, however long the carrier is away."""
+    while True:
+        try:
+            found = await carrier.get("directories", name)
+        except CarrierError:
+            await asyncio.sleep(RETRY_S)
+        else:
+            assert found is not None
+            assert found.value is not None
+            return found.value

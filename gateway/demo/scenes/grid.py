@@ -62,7 +62,12 @@ class Grid(Scene):
     """See the module."""
 
     name = "grid"
-    services = (SERVICES / "demand.yaml", SERVICES / "voltage.yaml", SERVICES / "line-loss.yaml", SERVICES / "supply.yaml")
+    services = (
+        SERVICES / "demand.yaml",
+        SERVICES / "voltage.yaml",
+        SERVICES / "line-loss.yaml",
+        SERVICES / "supply.yaml",
+    )
     checks = CHECKS
     shown = SHOWN
     speed = 180.0

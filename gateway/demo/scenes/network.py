@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from gateway.demo.scenes.parts import ControllerChild, Node, NodeSpec, apply, sent
 from gateway.demo.scenes.results import Tap
@@ -26,6 +26,19 @@ _POLL_S: Final = 0.25
 _STILL_S: Final = 8.0
 """A plan that stays for so long, some adverts, has taken in what was measured."""
 _RESTLESS_S: Final = 30.0
+
+
+class Carried(NamedTuple):
+    """Bytes on links."""
+
+    nodes: dict[str, int]
+    """Sent by each node to its parent, or to the core."""
+    results: int
+
+    def since(self, before: Carried) -> Carried:
+        """What came later."""
+        nodes = {name: size - before.nodes.get(name, 0) for name, size in self.nodes.items()}
+        return Carried(nodes, self.results - before.results)
 
 
 class Network:
@@ -55,10 +68,12 @@ class Network:
             OnpathError: one does not start.
         """
         self._tell(_counted(specs))
-        for spec in specs:
-            node = self.nodes[spec.name] = Node(spec, self.folder, self.url)
-            stack.push_async_callback(node.stop)
+        self.nodes = {spec.name: Node(spec, self.folder, self.url) for spec in specs}
+        stack.push_async_callback(self._stop)
         await asyncio.gather(*(node.start() for node in self.nodes.values()))
+
+    async def _stop(self) -> None:
+        await asyncio.gather(*(node.stop() for node in self.nodes.values()))
 
     async def until(self, ready: Callable[[dict[str, dict[str, Any]]], str], limit_s: float = _LINKS_S) -> None:
         """Wait until ``ready``, of the statuses by node, has nothing more to say that is missing.
@@ -101,8 +116,7 @@ class Network:
         """
         self._controller = await stack.enter_async_context(ControllerChild(self.folder, self.url))
         await self._controller.start()
-        for service in services:
-            await apply(service, self.url)
+        await asyncio.gather(*(apply(service, self.url) for service in services))
         names = {service.stem for service in services}
         self._tell(f"applied: {', '.join(sorted(names))}; waiting for the controller's plan")
         await self._planned(names)
@@ -160,13 +174,10 @@ class Network:
             ]
         return found
 
-    def links(self, statuses: dict[str, dict[str, Any]]) -> dict[Tier, int]:
-        """Bytes that all nodes of each tier have sent on their links."""
-        found: dict[Tier, int] = {}
-        for name, node in self.nodes.items():
-            if node.spec.tier is not Tier.CORE:
-                found[node.spec.tier] = found.get(node.spec.tier, 0) + sent(statuses[name])
-        return found
+    async def carried(self) -> Carried:
+        """Bytes on all links until now."""
+        statuses = await self.statuses()
+        return Carried({name: sent(status) for name, status in statuses.items()}, self.tap.bytes)
 
 
 def all_up(statuses: dict[str, dict[str, Any]]) -> str:

@@ -60,7 +60,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What can be chosen."""
 
     for_s: float = 40.0
-    rooms: int = 8
+    rooms: int = 12
     """Of each floor."""
     units: int = 4
     """Of ventilation of each floor."""
@@ -132,7 +132,9 @@ class Park(Scene):
         self.tell(f"{told['rooms']} room sensors and {told['units']} ventilation units have joined by themselves")
 
     async def during(self, network: Network, devices: DevicesChild, span: Range) -> None:
-        """One more room."""
+        """The day begins; then one more room."""
+        await self.wait_until(span.begin_ns, network)
+        await devices.do("go")
         await self.wait_until(span.begin_ns + int(ADD_AT * (span.end_ns - span.begin_ns)), network)
         before = _devices((await network.statuses())[ADD_FLOOR])
         at_ns = (await devices.do("add", floor=ADD_FLOOR))["at_ns"]

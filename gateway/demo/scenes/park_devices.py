@@ -1,13 +1,15 @@
 """The devices of a building that introduce themselves: room sensors that register at a resource directory (CoAP, RFC
 9176), and ventilation units that describe themselves at a broker (MQTT, Home Assistant's discovery).
 
-Started as ``python -m gateway.demo.scenes.park_devices --rooms 8 --units 4``; obeys JSON lines until its input ends::
+Started as ``python -m gateway.demo.scenes.park_devices --rooms 12 --units 4``; obeys JSON lines until its input ends::
 
     (start)    {"devices": true}
-    {"do": "join", "floors": {"west-1": 5683, ...}, "mqtt_port": 1883}     {"rooms": 24, "units": 12}
+    {"do": "join", "floors": {"west-1": 5683, ...}, "mqtt_port": 1883}     {"rooms": 36, "units": 12}
+    {"do": "go"}                                                           {"going": true}
     {"do": "add", "floor": "west-2"}                                       {"at_ns": 1795392000123456789}
 
 ``floors`` are the ports of the directories, by floor. Rooms speak once a second, one resource after another; so do units.
+It is six in the morning until they are told to go.
 """
 
 from __future__ import annotations
@@ -37,8 +39,8 @@ RESOURCES: Final = {"temperature": "temperature-c", "humidity": "humidity-p", "c
 """Path of each resource of a room and its resource type."""
 DIGITS: Final = {"temperature": 2, "humidity": 2, "co2": 0, "occupancy": 0}
 PREFIX: Final = "homeassistant"
-_FIRST_ROW: Final = 50.0
-"""Of office.csv: seven in the morning, before people come."""
+_FIRST_ROW: Final = 46.0
+"""Of office.csv: six in the morning, before people come."""
 _LIGHT_LX: Final = 300.0
 """Where there is more, there are people: the lights of this office are switched by hand."""
 _ON_PPM, _OFF_PPM = 650.0, 560.0
@@ -52,7 +54,7 @@ class Rooms(Office):
 
     def __init__(self, n: int, *, seed: int, speed: float) -> None:
         super().__init__(n, seed=seed, speed=speed)
-        self._row = _FIRST_ROW + self._random.uniform(0.0, 5.0, n)
+        self._row = _FIRST_ROW + self._random.uniform(0.0, 6.0, n)
 
 
 class Reading(ObservableResource):  # type: ignore[misc]  # aiocoap has no types
@@ -128,6 +130,7 @@ class Building:
         self._running: dict[str, np.ndarray[Any, np.dtype[np.bool_]]] = {}
         self._random = np.random.default_rng(seed)
         self._tasks: list[asyncio.Task[None]] = []
+        self.going = False
 
     async def join(self, floors: dict[str, int], mqtt_port: int) -> dict[str, int]:
         """Introduce all devices; how many."""
@@ -141,9 +144,7 @@ class Building:
                 await room.open()
                 await room.register(self._ports[floor])
         self._tasks = [asyncio.create_task(self._speak(floor), name=f"rooms {floor}") for floor in floors]
-        self._tasks += [
-            asyncio.create_task(self._publish(floor, mqtt_port), name=f"units {floor}") for floor in floors
-        ]
+        self._tasks += [asyncio.create_task(self._publish(floor, mqtt_port), name=f"units {floor}") for floor in floors]
         return {"rooms": self._each * len(floors), "units": self._units * len(floors)}
 
     async def add(self, floor: str) -> int:
@@ -171,7 +172,7 @@ class Building:
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
-            self._measure(floor, STEP_S)
+            self._measure(floor, STEP_S if self.going else 0.0)
             for name in RESOURCES:
                 for room in self._rooms[floor]:
                     room.notify(name)
@@ -241,6 +242,9 @@ async def run(options: argparse.Namespace) -> None:
             match order["do"]:
                 case "join":
                     say(await building.join(order["floors"], order["mqtt_port"]))
+                case "go":
+                    building.going = True
+                    say({"going": True})
                 case "add":
                     say({"at_ns": await building.add(order["floor"])})
                 case other:
@@ -253,7 +257,7 @@ async def run(options: argparse.Namespace) -> None:
 def main() -> None:
     """Run until the input ends."""
     parser = argparse.ArgumentParser(prog="python -m gateway.demo.scenes.park_devices", description="a building")
-    parser.add_argument("--rooms", type=int, default=8, help="of each floor")
+    parser.add_argument("--rooms", type=int, default=12, help="of each floor")
     parser.add_argument("--units", type=int, default=4, help="of ventilation of each floor")
     parser.add_argument("--speed", type=float, default=180.0, help="simulated seconds a second")
     parser.add_argument("--seed", type=int, default=1)

@@ -128,7 +128,14 @@ class ControllerChild(Child):
 
     def __init__(self, folder: Path, carrier: str) -> None:
         super().__init__(
-            "gateway.cli.main", "controller", "--carrier", carrier, "--dwell", DWELL, log=folder / "controller.log", stop_s=10
+            "gateway.cli.main",
+            "controller",
+            "--carrier",
+            carrier,
+            "--dwell",
+            DWELL,
+            log=folder / "controller.log",
+            stop_s=10,
         )
 
 

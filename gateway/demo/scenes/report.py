@@ -48,9 +48,10 @@ class SceneReport(msgspec.Struct, frozen=True, kw_only=True):
     corrected: int
     """Results that were given again with another value, because a part came late."""
     bytes_by_tier: dict[str, int]
-    """On all links that leave the tier, from the first window to the last result; and of results."""
+    """On all links that leave the tier, and of results, in the time of the windows: what is late of them is as much as
+    what came late of those before. Directory messages are counted."""
     bytes_raw: int
-    """Of the samples as the format ``json``, in the batches that the gateways wrote."""
+    """Of the samples of that time as the format ``json``, in the batches that the gateways wrote."""
     reduction: float
     """``bytes_raw`` by what came into the core."""
     latency_ms: Span
@@ -74,18 +75,18 @@ def scene_report(
     verdict: Verdict,
     accepted: Accepted,
     tap: Tap,
-    links: dict[str, int],
+    results_bytes: int,
     found: dict[str, Any],
     shown: list[tuple[str, str]],
     plan: dict[str, list[str]],
     nodes: list[NodeFigures],
 ) -> SceneReport:
-    """Put everything together. ``links``: bytes by tier and of ``results``; ``shown``: service and point of results to show."""
+    """Put everything together. ``shown``: service and point of results to show."""
     inside = {key: told for key, told in tap.told.items() if span.begin_ns < key[2] <= span.end_ns}
-    windows = {key[:2] + (key[2],): told for key, told in inside.items() if key[1].endswith("#count")}
-    delays = [(told.came_ns - key[2]) / 1e6 for key, told in windows.items()]
+    delays = [(told.came_ns - key[2]) / 1e6 for key, told in inside.items() if key[1].endswith("#count")]
     newest = {f"{service}: {point}": tap.newest(service, point) for service, point in shown}
-    into_core = links.get("aggregation", 0)
+    into_core = sum(node.bytes_sent for node in nodes if not node.parent)
+    below = sum(node.bytes_sent for node in nodes) - into_core
     return SceneReport(
         scene=scene,
         exact=verdict.exact,
@@ -98,7 +99,7 @@ def scene_report(
         differing=verdict.differing[:MOST_DIFFERING],
         corrected=sum(told.corrections > 0 for told in inside.values()),
         bytes_by_tier={
-            "access_to_aggregation": links.get("access", 0), "aggregation_to_core": into_core, "results": links["results"],
+            "access_to_aggregation": below, "aggregation_to_core": into_core, "results": results_bytes,
         },
         bytes_raw=accepted.bytes_raw,
         reduction=round(accepted.bytes_raw / max(into_core, 1), 1),

@@ -44,11 +44,11 @@ class Tap:
             now_ns = time.time_ns()
             for received in batches:
                 for one in results_of(received):
-                    self._take((received.batch.pipeline, one.point, one.time_ns), one.value, one.quality, one.unit, now_ns)
+                    self._take(
+                        (received.batch.pipeline, one.point, one.time_ns), one.value, one.quality, one.unit, now_ns
+                    )
 
-    def _take(
-        self, key: tuple[str, str, int], value: float | str | None, quality: str, unit: str, now_ns: int
-    ) -> None:
+    def _take(self, key: tuple[str, str, int], value: float | str | None, quality: str, unit: str, now_ns: int) -> None:
         known = self.told.get(key)
         if known is None:
             self.told[key] = Told(value, quality, unit, now_ns)

@@ -11,9 +11,9 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from gateway.demo.scenes.network import Network, all_up
+from gateway.demo.scenes.network import Carried, Network, all_up
 from gateway.demo.scenes.oracle import Accepted, Check, Range, Verdict, judge
-from gateway.demo.scenes.parts import DevicesChild, NodeSpec, sent
+from gateway.demo.scenes.parts import DevicesChild, NodeSpec
 from gateway.demo.scenes.report import NodeFigures, SceneReport, scene_report
 from gateway.demo.scenes.running import stages_of
 
@@ -98,20 +98,20 @@ class Scene(abc.ABC):
         del network, devices
 
     async def _judged(self, network: Network, devices: DevicesChild) -> SceneReport:
-        before, results = network.links(await network.statuses()), network.tap.bytes
         begin_ns = -(-time.time_ns() // EVERY_NS) * EVERY_NS
         span = Range(begin_ns, begin_ns + self._windows * EVERY_NS, EVERY_NS)
         self.tell(f"counting {self._windows} windows of {EVERY_NS / 1e9:g} s")
+        await self.wait_until(span.begin_ns, network)
+        before = await network.carried()
         await self.during(network, devices, span)
         await self.wait_until(span.end_ns, network)
+        carried = (await network.carried()).since(before)
         accepted, verdict = await self._settled(network, span)
         found = self.found(network) | await self.after(network, devices)
-        statuses = await network.statuses()
-        links = {tier.value: size - before[tier] for tier, size in network.links(statuses).items()}
-        links["results"] = network.tap.bytes - results
         return scene_report(
-            self.name, span=span, speed=self.speed, verdict=verdict, accepted=accepted, tap=network.tap, links=links,
-            found=found, shown=self.shown, plan=await network.explained(), nodes=await _figures(network, statuses, accepted),
+            self.name, span=span, speed=self.speed, verdict=verdict, accepted=accepted, tap=network.tap,
+            results_bytes=carried.results, found=found, shown=self.shown, plan=await network.explained(),
+            nodes=await _figures(network, carried, accepted),
         )  # fmt: skip
 
     async def wait_until(self, time_ns: int, network: Network) -> None:
@@ -150,14 +150,14 @@ class Scene(abc.ABC):
         return accepted
 
 
-async def _figures(network: Network, statuses: dict[str, dict[str, Any]], accepted: Accepted) -> list[NodeFigures]:
+async def _figures(network: Network, carried: Carried, accepted: Accepted) -> list[NodeFigures]:
     children: dict[str, list[str]] = {}
     for name, node in network.nodes.items():
         children.setdefault(node.spec.parent, []).append(name)
     stages = stages_of(await network.plans(), children)
     return [
         NodeFigures(
-            name=name, tier=node.spec.tier.value, parent=node.spec.parent, bytes_sent=sent(statuses[name]),
+            name=name, tier=node.spec.tier.value, parent=node.spec.parent, bytes_sent=carried.nodes[name],
             bytes_raw=accepted.by_node.get(name, 0), stages=stages.get(name, []),
         )
         for name, node in network.nodes.items()

@@ -140,12 +140,12 @@ class Holding:
 
     async def _version(self, name: str, version: int) -> Running | None:
         known = self._services().get(name)
-        if known is None or known[0] != version:
+        yaml = known[1] if known is not None and known[0] == version else ""
+        if not yaml:
             record = await self._record(name)
-            known = None if record is None else (record.version, record.yaml)
-        if known is None or known[0] != version:
-            return None
-        return await self._threads.run(running, name, version, known[1])
+            versions = {} if record is None else {**record.earlier, record.version: record.yaml}
+            yaml = versions.get(version, "")
+        return await self._threads.run(running, name, version, yaml) if yaml else None
 
     async def _record(self, name: str) -> ServiceRecord | None:
         """What the carrier says of a service; None if it is not there any more."""

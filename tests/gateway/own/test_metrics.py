@@ -39,7 +39,8 @@ UNITS = {"seconds", "bytes", "ratio", "samples", "messages", "devices", "files",
 NO_UNIT = {
     "health", "version", "points", "findings", "reload_done", "reload_failed", "reload_ok", "clock_synchronised",
     "clock_trusted", "clock_steps", "adapter_up", "adapter_errors", "device_up", "device_stale", "device_missed",
-    "step_bound", "uplink_up", "uplink_adapt_rungs", "uplink_adapt_changes", "uplink_refused", "uplink_behind", "store_healthy", "store_commits", "store_failures",
+    "uplink_adapt_rungs", "uplink_adapt_changes",
+    "step_bound", "uplink_up", "uplink_refused", "uplink_behind", "store_healthy", "store_commits", "store_failures",
     "store_damaged", "sums_jobs", "sums_rounds", "sums_fallbacks", "sums_repeats", "sums_refused",
     "broker_up", "alert_raised", "alert_pending", "alert_raises",
 }  # fmt: skip

@@ -232,9 +232,10 @@ class World:
     def wires(self):
         return [*self.up.values(), *(worker.wire for worker in self.workers if worker.wire is not None)]
 
-    def cut(self, wire):
-        """What is on the way is lost."""
-        self.jobs[wire.node].detach(wire.end)
+    def cut(self, wire, *, seen=True):
+        """What is on the way is lost; ``seen``: also the node notices that the link is gone."""
+        if seen:
+            self.jobs[wire.node].detach(wire.end)
         if wire.child in self.up and self.up[wire.child] is wire:
             del self.up[wire.child]
             self.jobs[wire.child].parent_down()
@@ -369,7 +370,7 @@ def test_trees_in_which_everything_goes_wrong_end_with_the_exact_sums(parameters
                 if world.dice.random() < 0.3:
                     world.kill(world.dice.choice(list(world.parents)))
                 elif wires := world.wires():
-                    world.cut(world.dice.choice(wires))
+                    world.cut(world.dice.choice(wires), seen=world.dice.random() < 0.7)
             world.step()
         for worker in world.workers:
             assert worker.results == world.wanted(), f"seed {seed}, worker {worker.number}"
