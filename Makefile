@@ -73,7 +73,7 @@ interop: install
 lock: install
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet --upgrade \
-		pyproject.toml --extra dev --extra infer --extra kafka --extra parquet -o requirements.lock
+		pyproject.toml --extra dev --extra controller --extra infer --extra kafka --extra parquet -o requirements.lock
 
 clean:
 	rm -rf $(VENV) tests/interop/node_modules build dist

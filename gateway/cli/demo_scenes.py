@@ -77,7 +77,7 @@ def grid(
     picture: Picture = None,
     as_json: AsJson = False,
 ) -> None:
-    """One transformer area as a network of gateways: demand, line loss, voltage, an outage found, exact to the sample."""
+    """One transformer area as a network of gateways: demand, line loss, voltage, an outage found, exact throughout."""
     from gateway.cli.demo_network import Request, run_grid
 
     run_grid(Request(for_=for_, seed=seed, picture=picture, as_json=as_json), meters)

@@ -44,6 +44,7 @@ OWNER: Final = " network"
 APPLIED: Final = "applied"
 ASKS: Final = "asks"
 LONGEST_PAUSE_S: Final = 10.0
+RETRY_S: Final = 0.5
 TURN_S: Final = 0.2
 """How often it looks whether something begins, or has run out."""
 
@@ -207,9 +208,17 @@ class Network:
             await carrier.put("asks", key, globs)
 
     async def _advertise(self, carrier: Carrier, node: str, measuring: Measuring) -> NoReturn:
+        """However long the carrier is away: all else here goes on with it, and a worker of the core keeps its leases."""
+        detail = self._link.detail
         while True:
             advert = await measuring.advert()
-            await carrier.put("nodes", node, encode_advert(advert))
+            try:
+                await carrier.put("nodes", node, encode_advert(advert))
+            except CarrierError as error:
+                self._link.set(up=False, detail=str(error))
+                await asyncio.sleep(RETRY_S)
+                continue
+            self._link.set(up=True, detail=detail)
             await measuring.wait(self._news)
 
     def status(self) -> dict[str, Any] | None:

@@ -1,5 +1,7 @@
-"""``onpath demo grid``: one transformer area. Households' meters are read by gateways on four feeders, the transformer's by
-the one in the station, which also brings together what comes from the feeders; two workers share the core.
+"""``onpath demo grid``: one transformer area.
+
+Households' meters are read by gateways on four feeders, the transformer's by the one in the station, which also brings
+together what comes from the feeders; two workers share the core.
 
 Demand, line loss, voltage and outages are services, whose plan comes from the controller. In the middle of the run the
 supply of one street is cut, and must be found.
@@ -77,7 +79,7 @@ class Grid(Scene):
         self._options = options
         self._homes = [homes_of(feeder, options.meters) for feeder in range(len(FEEDERS))]
         self._cut = street_of(self._homes[CUT_FEEDER], STREETS[1], FEEDERS[CUT_FEEDER])
-        self._cut_ns = self._back_ns = 0
+        self._cut_ns = self._back_ns = self._end_ns = 0
 
     def devices(self, folder: Path) -> DevicesChild:
         """See the base class."""
@@ -106,7 +108,7 @@ class Grid(Scene):
 
     async def during(self, network: Network, devices: DevicesChild, span: Range) -> None:
         """Cut a street, and give it its supply back."""
-        length_s = (span.end_ns - span.begin_ns) / 1e9
+        self._end_ns, length_s = span.end_ns, (span.end_ns - span.begin_ns) / 1e9
         order = {"feeder": CUT_FEEDER, "homes": [number for number, _ in self._cut]}
         await self.wait_until(span.begin_ns + int(CUT_AT * length_s * 1e9), network)
         self._cut_ns = (await devices.do("cut", **order))["at_ns"]
@@ -134,9 +136,10 @@ class Grid(Scene):
         }
 
     def complete(self, network: Network) -> bool:
-        """Whether all of the street was found, and its return."""
+        """Whether all of the street was found, and its return; and the loss of the last window is there."""
         found = self.found(network)
-        return found["found_after_ms"] is not None and found["restored_after_ms"] is not None
+        lost = max((key[2] for key in network.tap.told if key[:2] == ("line-loss", "area/loss")), default=0)
+        return None not in {found["found_after_ms"], found["restored_after_ms"]} and lost >= self._end_ns
 
     async def after(self, network: Network, devices: DevicesChild) -> dict[str, Any]:
         """The loss that the meters show beside the one that the cables had."""
@@ -176,7 +179,7 @@ def _bus(port: int, meters: list[str]) -> dict[str, Any]:
 
 
 def _after(came: dict[str, int], wanted: set[str], since_ns: int) -> int | None:
-    """ms until the last of them was told; None if one was not."""
+    """How many ms until the last of them was told; None if one was not."""
     if not since_ns or not wanted <= came.keys():
         return None
     return round((max(came[point] for point in wanted) - since_ns) / 1e6)

@@ -1,5 +1,7 @@
-"""The meters of one transformer area: households on feeders, each feeder behind a Modbus TCP endpoint, and the
-transformer's own meter, which sees all that goes out: what the households take and what the cables turn into heat.
+"""The meters of one transformer area, by pymodbus's own server.
+
+Households are on feeders, each feeder behind a Modbus TCP endpoint. The transformer's own meter sees all that goes out:
+what the households take and what the cables turn into heat.
 
 Started as ``python -m gateway.demo.scenes.grid_devices --meters 15 15 15 15``. It says its ports and then obeys JSON
 lines until its input ends::

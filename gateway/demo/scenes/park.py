@@ -1,5 +1,7 @@
-"""``onpath demo park``: a building whose devices join by themselves. Room sensors register at the gateway of their floor
-(CoAP), ventilation units describe themselves at the building's broker (MQTT); no device stands in any configuration.
+"""``onpath demo park``: a building whose devices join by themselves.
+
+Room sensors register at the gateway of their floor (CoAP), ventilation units describe themselves at the building's
+broker (MQTT); no device stands in any configuration.
 
 Occupancy and the runtime of the ventilation, by floor and for the building, are services. In the middle of the run one
 more room is put up.
@@ -71,7 +73,7 @@ class Park(Scene):
     """See the module."""
 
     name = "park"
-    services = tuple(SERVICES / f"{check.service}.yaml" for check in CHECKS) + (SERVICES / "comfort.yaml",)
+    services = (*(SERVICES / f"{check.service}.yaml" for check in CHECKS), SERVICES / "comfort.yaml")
     checks = CHECKS
     shown = SHOWN
     speed = 180.0
@@ -97,10 +99,12 @@ class Park(Scene):
 
     async def prepare(self, stack: AsyncExitStack, network: Network, devices: DevicesChild) -> None:
         """The building's broker."""
+        del devices
         self._broker = await stack.enter_async_context(EmbeddedBroker(network.folder / "broker"))
 
     def nodes(self, said: dict[str, Any]) -> list[NodeSpec]:
         """See the base class."""
+        del said
         floors = [
             NodeSpec(
                 name=floor, tier=Tier.ACCESS, site=SITE, labels={"floor": floor, "building": BUILDING}, parent=BUILDING,

@@ -1,5 +1,7 @@
-"""The devices of a building that introduce themselves: room sensors that register at a resource directory (CoAP, RFC
-9176), and ventilation units that describe themselves at a broker (MQTT, Home Assistant's discovery).
+"""The devices of a building, which introduce themselves.
+
+Room sensors register at a resource directory (CoAP, RFC 9176), ventilation units describe themselves at a broker (MQTT,
+Home Assistant's discovery).
 
 Started as ``python -m gateway.demo.scenes.park_devices --rooms 12 --units 4``; obeys JSON lines until its input ends::
 
@@ -8,8 +10,8 @@ Started as ``python -m gateway.demo.scenes.park_devices --rooms 12 --units 4``; 
     {"do": "go"}                                                           {"going": true}
     {"do": "add", "floor": "west-2"}                                       {"at_ns": 1795392000123456789}
 
-``floors`` are the ports of the directories, by floor. Rooms speak once a second, one resource after another; so do units.
-It is six in the morning until they are told to go.
+``floors`` are the ports of the directories, by floor. Rooms speak once a second, one resource after another; so do
+units. It is six in the morning until they are told to go.
 """
 
 from __future__ import annotations

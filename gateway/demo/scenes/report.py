@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
 from gateway.demo.cluster_report import Span
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gateway.demo.scenes.oracle import Accepted, Range, Verdict
     from gateway.demo.scenes.results import Tap
 
-MOST_DIFFERING = 20
+MOST_DIFFERING: Final = 20
 
 
 class NodeFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,39 +69,43 @@ class SceneReport(msgspec.Struct, frozen=True, kw_only=True):
     nodes: list[NodeFigures]
 
 
+class Run(NamedTuple):
+    """What a report is made of."""
+
+    scene: str
+    speed: float
+    span: Range
+    accepted: Accepted
+    verdict: Verdict
+    tap: Tap
+    results_bytes: int
+    shown: Sequence[tuple[str, str]]
+    """Service and point of the results to show."""
+
+
 def scene_report(
-    scene: str,
-    *,
-    span: Range,
-    speed: float,
-    verdict: Verdict,
-    accepted: Accepted,
-    tap: Tap,
-    results_bytes: int,
-    found: dict[str, Any],
-    shown: list[tuple[str, str]],
-    plan: dict[str, list[str]],
-    nodes: list[NodeFigures],
+    run: Run, *, found: dict[str, Any], plan: dict[str, list[str]], nodes: list[NodeFigures]
 ) -> SceneReport:
-    """Put everything together. ``shown``: service and point of results to show."""
+    """Put everything together."""
+    span, accepted, verdict, tap = run.span, run.accepted, run.verdict, run.tap
     inside = {key: told for key, told in tap.told.items() if span.begin_ns < key[2] <= span.end_ns}
     delays = [(told.came_ns - key[2]) / 1e6 for key, told in inside.items() if key[1].endswith("#count")]
-    newest = {f"{service}: {point}": tap.newest(service, point) for service, point in shown}
+    newest = {f"{service}: {point}": tap.newest(service, point) for service, point in run.shown}
     into_core = sum(node.bytes_sent for node in nodes if not node.parent)
     below = sum(node.bytes_sent for node in nodes) - into_core
     return SceneReport(
-        scene=scene,
+        scene=run.scene,
         exact=verdict.exact,
         duration_s=(span.end_ns - span.begin_ns) / 1e9,
         window_s=span.every_ns / 1e9,
-        speed=speed,
+        speed=run.speed,
         samples=accepted.samples,
         windows=verdict.windows,
         compared=verdict.compared,
         differing=verdict.differing[:MOST_DIFFERING],
         corrected=sum(told.corrections > 0 for told in inside.values()),
         bytes_by_tier={
-            "access_to_aggregation": below, "aggregation_to_core": into_core, "results": results_bytes,
+            "access_to_aggregation": below, "aggregation_to_core": into_core, "results": run.results_bytes,
         },
         bytes_raw=accepted.bytes_raw,
         reduction=round(accepted.bytes_raw / max(into_core, 1), 1),
@@ -118,15 +124,13 @@ def scene_report(
 
 def summary(final: SceneReport) -> str:
     """The report for people."""
-    tiers = final.bytes_by_tier
+    tiers, delay = final.bytes_by_tier, final.latency_ms
     lines = [
         f"ran   {final.duration_s:g} s in windows of {final.window_s:g} s; one second is {final.speed:g} s of the data",
         f"in    {final.samples:,} samples, {final.bytes_raw:,} bytes as JSON",
-        f"links access to aggregation {tiers['access_to_aggregation']:,} bytes, aggregation to core "
-        f"{tiers['aggregation_to_core']:,}, results {tiers['results']:,}",
+        "links " + ", ".join(f"{name.replace('_', ' ')} {size:,} bytes" for name, size in tiers.items()),
         f"      {final.reduction:g} times less into the core than raw JSON",
-        f"delay {final.latency_ms.p50 / 1000:.2f} s (median), {final.latency_ms.p95 / 1000:.2f} s (p95) from the end "
-        "of a window to its result",
+        f"delay {delay.p50 / 1000:.2f} s (median), {delay.p95 / 1000:.2f} s (p95), end of a window to its result",
     ]
     lines += [f"plan  {service}: {'; '.join(stages)}" for service, stages in sorted(final.plan.items())]
     lines += [f"found {line}" for line in _found(final.found)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from gateway.network.results import Feed, results_of
 
@@ -39,7 +39,7 @@ class Tap:
 
     async def run(self) -> None:
         """Until cancelled."""
-        feed = Feed(self._counted, "*")  # type: ignore[arg-type]  the two methods that it calls
+        feed = Feed(cast("Carrier", self._counted), "*")  # it calls these two methods of it
         async for batches in feed.batches():
             now_ns = time.time_ns()
             for received in batches:

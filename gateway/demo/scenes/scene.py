@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 from gateway.demo.scenes.network import Carried, Network, all_up
 from gateway.demo.scenes.oracle import Accepted, Check, Range, Verdict, judge
 from gateway.demo.scenes.parts import DevicesChild, NodeSpec
-from gateway.demo.scenes.report import NodeFigures, SceneReport, scene_report
+from gateway.demo.scenes.report import NodeFigures, Run, SceneReport, scene_report
 from gateway.demo.scenes.running import stages_of
 
 EVERY_NS: Final = 5 * 10**9
@@ -108,11 +108,11 @@ class Scene(abc.ABC):
         carried = (await network.carried()).since(before)
         accepted, verdict = await self._settled(network, span)
         found = self.found(network) | await self.after(network, devices)
-        return scene_report(
-            self.name, span=span, speed=self.speed, verdict=verdict, accepted=accepted, tap=network.tap,
-            results_bytes=carried.results, found=found, shown=self.shown, plan=await network.explained(),
-            nodes=await _figures(network, carried, accepted),
+        run = Run(
+            self.name, self.speed, span, accepted, verdict, network.tap, carried.results, self.shown
         )  # fmt: skip
+        nodes = await _figures(network, carried, accepted)
+        return scene_report(run, found=found, plan=await network.explained(), nodes=nodes)
 
     async def wait_until(self, time_ns: int, network: Network) -> None:
         """Let time pass, looking whether all processes are there.
