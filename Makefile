@@ -35,7 +35,9 @@ check: install
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
-	for file in configs/*.yaml; do $(BIN)/onpath check $$file || exit; done
+	for file in $(filter-out configs/hub.yaml,$(wildcard configs/*.yaml)); do $(BIN)/onpath check $$file || exit; done
+	$(BIN)/onpath hub check -c configs/hub.yaml
+	$(BIN)/onpath service check configs/services/*.yaml
 	$(MKDOCS) build --quiet --strict --config-file .mkdocs.yml
 
 # The reference anew from the source, and the site into build/site; links and anchors are checked

@@ -104,7 +104,7 @@ def _cost(name: str, cls: type[OperatorConfig]) -> float:
 
 def _hook(kind: type, value: object) -> object:
     parse = getattr(kind, "parse", None)
-    return kind(value) if parse is None or not isinstance(value, str) else parse(value)  # type: ignore[call-arg]
+    return kind(value) if parse is None or not isinstance(value, str) else parse(value)
 
 
 def _speed() -> float:

@@ -102,7 +102,7 @@ def _options(stage: Stage, corrections: Duration | None) -> OperatorConfig:
 
 
 def _step(name: str, options: OperatorConfig) -> StepBase:
-    kind = {WindowConfig: "window", MergeConfig: "merge"}.get(type(options), name)  # type: ignore[call-overload]
+    kind = {WindowConfig: "window", MergeConfig: "merge"}.get(type(options), name)
     return _one(kind, options)
 
 

@@ -27,6 +27,7 @@ import aiocoap
 import aiomqtt
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import uvloop
 from aiocoap.resource import ObservableResource, Site, WKCResource
 
@@ -129,36 +130,50 @@ class Building:
         self._office: dict[str, Rooms] = {}
         self._ports: dict[str, int] = {}
         self._co2: dict[str, Floats] = {}
-        self._running: dict[str, np.ndarray[Any, np.dtype[np.bool_]]] = {}
+        self._running: dict[str, npt.NDArray[np.bool_]] = {}
         self._random = np.random.default_rng(seed)
         self._tasks: list[asyncio.Task[None]] = []
         self.going = False
 
     async def join(self, floors: dict[str, int], mqtt_port: int) -> dict[str, int]:
         """Introduce all devices; how many."""
+        self.prepare(floors)
+        for floor, port in floors.items():
+            for room in self._rooms[floor]:
+                await room.open()
+                await room.register(port)
+        self._tasks = [asyncio.create_task(self._speak(floor), name=f"rooms {floor}") for floor in floors]
+        self._tasks += [asyncio.create_task(self._publish(floor, mqtt_port), name=f"units {floor}") for floor in floors]
+        return {"rooms": self._each * len(floors), "units": self._units * len(floors)}
+
+    def prepare(self, floors: dict[str, int]) -> None:
+        """Have all devices, by floor with the port of its directory."""
         self._ports = floors
         for number, floor in enumerate(floors):
             self._office[floor] = Rooms(self._each + 1, seed=self._seed + number, speed=self._speed)
             self._running[floor] = np.zeros(self._units, np.bool_)
             self._rooms[floor] = [Room(f"{floor}-room-{one:02}") for one in range(1, self._each + 1)]
-            self._measure(floor, 0.0)
-            for room in self._rooms[floor]:
-                await room.open()
-                await room.register(self._ports[floor])
-        self._tasks = [asyncio.create_task(self._speak(floor), name=f"rooms {floor}") for floor in floors]
-        self._tasks += [asyncio.create_task(self._publish(floor, mqtt_port), name=f"units {floor}") for floor in floors]
-        return {"rooms": self._each * len(floors), "units": self._units * len(floors)}
+            self.measure(floor, 0.0)
+
+    def rooms(self, floor: str) -> list[Room]:
+        """Those of a floor."""
+        return self._rooms[floor]
+
+    def running(self, floor: str) -> npt.NDArray[np.bool_]:
+        """Which units of a floor run, [units]."""
+        return self._running[floor]
 
     async def add(self, floor: str) -> int:
         """One more room; when it has registered, ns."""
         room = Room(f"{floor}-room-{len(self._rooms[floor]) + 1:02}")
         await room.open()
         self._rooms[floor].append(room)
-        self._measure(floor, 0.0)
+        self.measure(floor, 0.0)
         await room.register(self._ports[floor])
         return time.time_ns()
 
-    def _measure(self, floor: str, seconds: float) -> None:
+    def measure(self, floor: str, seconds: float) -> None:
+        """Let time pass on a floor."""
         readings = self._office[floor].step(seconds)
         self._co2[floor] = readings[:, 3]
         for room, (temperature, humidity, light, co2) in zip(self._rooms[floor], readings.tolist(), strict=False):
@@ -174,7 +189,7 @@ class Building:
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
-            self._measure(floor, STEP_S if self.going else 0.0)
+            self.measure(floor, STEP_S if self.going else 0.0)
             for name in RESOURCES:
                 for room in self._rooms[floor]:
                     room.notify(name)

@@ -24,7 +24,12 @@ service: total
 inputs: {{points: "*/power"}}
 steps:
   - scale: {{factor: 1}}
-  - window: {{every: {EVERY}s, stats: [count, sum, min, max, mean, p50], over: label site, name: "{{site}}/power", lateness: 1s}}
+  - window:
+      every: {EVERY}s
+      stats: [count, sum, min, max, mean, p50]
+      over: label site
+      name: "{{site}}/power"
+      lateness: 1s
 """
 CHAIN = chain_of(service_of(SERVICE).config)
 
