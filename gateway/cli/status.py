@@ -15,6 +15,7 @@ from gateway.cli.top_table import Cell, Column, Row, Spans, Table
 from gateway.cli.top_views import TONES, alerts, budget, number, word
 from gateway.control import ask
 from gateway.errors import OnpathError
+from gateway.network.names import is_network
 
 SHOWN: Final = 10
 """Devices of an adapter that are shown; onpath top and --json have all."""
@@ -47,6 +48,7 @@ def show_status(where: Path, *, as_json: bool) -> None:
     lines = [*_head(status, overview), *_troubles(status)]
     if raised["active"]:
         lines += lines_of(alerts({"alerts": raised | {"recent": []}}), "alerts")
+    lines += _network(status.get("network"))
     lines += lines_of(_adapters(status), "adapters")
     lines += _pipelines(status)
     lines += lines_of(_uplinks(status), "uplinks")
@@ -94,6 +96,28 @@ def _troubles(status: Mapping[str, Any]) -> list[Spans]:
         lines.append([(f"  {count(store['waiting'])} samples wait in memory for the store", "bad")])
     if status["findings"]:
         lines.append([(f"  {status['findings']} devices found that are not configured: onpath discover", "accent")])
+    return lines
+
+
+def _network(found: Mapping[str, Any] | None) -> list[Spans]:
+    """The gateway as a node: what it does for services, and in the core what it holds."""
+    if found is None:
+        return []
+    tone = TONES.get("ok" if found["link"] == "up" else "failing", "")
+    lines: list[Spans] = [
+        [("network  ", "bold"), (found["link"], tone), (f"  {found['tier']} at {found['site']}", ""),
+         (f"  {found['detail']}", "dim")]
+    ]  # fmt: skip
+    for name, part in found["services"].items():
+        to = f" to {part['parent']}" if part["parent"] else " to the core"
+        told = f"  {name}, version {part['version']}: up to stage {part['cut']},{to}, by plan {part['epoch']}"
+        lines.append([(told, "")])
+    for word_, names in (("runs out", found["draining"]), ("begins at its next window", found["waiting"])):
+        lines += [[(f"  {name} {word_}", "dim")] for name in names]
+    if "core" in found:
+        core = found["core"]
+        lines.append([(f"  holds {len(core['held'])} partitions of 64, beside {len(core['members']) - 1} others", "")])
+        lines += [[(f"  partition {number}: {text}", "warn")] for number, text in core["troubles"].items()]
     return lines
 
 
@@ -157,6 +181,7 @@ def _pipelines(status: Mapping[str, Any]) -> list[Spans]:
     rows = [
         Row(_counts(Cell(name, "bold"), row), parts=tuple(_counts_of(step) for step in row["steps"]))
         for name, row in status["pipelines"].items()
+        if row["in"] or not is_network(name)  # a node has an entrance for each stage, most of them idle
     ]
     lines = lines_of(Table(columns, tuple(rows), "no pipelines are configured"), "pipelines")
     hidden = status.get("hidden", {})

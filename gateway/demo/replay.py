@@ -96,7 +96,7 @@ class Homes:
         self.factor = np.clip(0.72 + 0.08 * np.log10(np.maximum(self.power, 1.0)), 0.7, 0.99)
         self.apparent = self.power / self.factor
         self.reactive = np.sqrt(self.apparent**2 - self.power**2)
-        self.current = self.apparent / np.maximum(self.voltage, 1.0)
+        self.current = self.apparent / np.where(self.voltage > 0, self.voltage, _SOURCE_V)  # 0: it was cut until now
         self.voltage = self._voltages(self.current)
 
     def _voltages(self, current: Floats) -> Floats:

@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+import subprocess
+import sys
 
 from gateway.network.config import core_subject, partition_of
 from tests.support.network import net, records
@@ -66,6 +68,9 @@ async def test_a_node_goes_on_with_its_plan_without_anybody(tmp_path):
         status = await node.status()
         assert status["network"]["services"]["total"]["cut"] == 2
         assert "@total@1.2" in status["pipelines"]
+        command = [sys.executable, "-m", "gateway.cli.main", "status", "-c", str(node.config)]
+        shown = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=True)
+        assert "total, version 1: up to stage 2, to the core, by plan 1" in shown.stdout
 
 
 async def test_an_older_plan_is_refused(tmp_path):
