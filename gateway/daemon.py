@@ -323,7 +323,9 @@ class Daemon:
 
     async def _extend(self) -> None:
         """What the network wants of this node has changed."""
-        await self._change(self.config)
+        async with self._reload_lock:  # what a reload is just bringing counts, not what was there when it began
+            fresh = self.network.extend(self.config)
+            await self._apply(fresh, compare(self.config, fresh))
 
     async def _apply(self, fresh: GatewayConfig, changes: Changes) -> None:
         """Adapters that go, stop first; uplinks that come, start before pipelines write for them."""

@@ -213,6 +213,10 @@ class UplinkLink:
         """See :attr:`gateway.uplinks.base.UplinkContext.newest`."""
         return self._intake.engine.store.spool.newest
 
+    async def oldest(self) -> int:
+        """See :meth:`gateway.uplinks.base.UplinkContext.oldest`."""
+        return await self._intake.on_store(lambda: self._intake.engine.store.spool.first(self.name))
+
     @property
     def detail(self) -> str:
         """What was said of the link last."""
@@ -279,6 +283,10 @@ class UplinkLink:
         """See :meth:`gateway.uplinks.base.UplinkContext.give_up`."""
         self.feed.settle(batch.seq)
         self._intake.refused(self.name, batch.seq, reason)
+
+    def park(self, batch: Batch) -> None:
+        """See :meth:`gateway.uplinks.base.UplinkContext.park`."""
+        self.feed.park(batch.seq)
 
     def repeat(self, after: int) -> None:
         """See :meth:`gateway.uplinks.base.UplinkContext.repeat`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from adapters.frame.source import Message
@@ -20,9 +20,17 @@ class Held:
     """One batch."""
 
     message: Message
+    """As it came last."""
     missing: str
     """The directory that it waits for."""
     since_s: float
+    before: list[Message] = field(default_factory=list)
+    """The same as it came before, each with a mark of its own by which it is to be acknowledged."""
+
+    @property
+    def messages(self) -> list[Message]:
+        """All of it, in order."""
+        return [*self.before, self.message]
 
 
 @dataclass(slots=True)
@@ -35,8 +43,10 @@ class _Wanted:
 class Waiting:
     """What waits, in order. Times are those of the event loop, in seconds."""
 
-    def __init__(self, patience_s: float) -> None:
+    def __init__(self, patience_s: float, ask_s: float = ASK_S) -> None:
+        """Begin with nothing; a directory is asked for after ``ask_s`` for the first time."""
         self._patience_s = patience_s
+        self._ask_s = ask_s
         self._held: dict[bytes, Held] = {}
         """By payload: a broker may repeat what it has not got back."""
         self._nbytes = 0
@@ -52,8 +62,11 @@ class Waiting:
         before = self._held.get(message.payload)
         if before is None:
             self._nbytes += len(message.payload)
-        self._held[message.payload] = Held(message, missing, since_s if before is None else before.since_s)
-        self._wanted.setdefault(missing, _Wanted(message.topic, since_s + ASK_S))
+            self._held[message.payload] = Held(message, missing, since_s)
+        else:
+            repeats = before.before if message.mark == before.message.mark else before.messages
+            self._held[message.payload] = Held(message, missing, before.since_s, repeats)
+        self._wanted.setdefault(missing, _Wanted(message.topic, since_s + self._ask_s))
 
     def came(self, name: str) -> None:
         """A directory is known now."""

@@ -61,7 +61,7 @@ class Link:
         self._reader = Reader()
         self._memory = Memory(ctx)
         self._taking = Taking(ctx, config, self._memory)
-        self._waiting = Waiting(config.patience)
+        self._waiting = Waiting(config.patience, *([0.0] if self._source.prompt else []))
         self._unsettled: deque[Handed] = deque()
         self._room = asyncio.Semaphore(MAX_UNSETTLED)
         self._handing_over = asyncio.Lock()
@@ -119,11 +119,19 @@ class Link:
             free: list[Message] = []
             for message in messages:
                 self._read(message, now, free)
+            if self._source.prompt:
+                await self._ask(now)
             while self._waiting.news:
                 await self._keep_directories()
-                for held in self._waiting.retry():
-                    self._read(held.message, held.since_s, free)
+                self._read_again(free)
+                if self._source.prompt:  # what came may build on one that lacks
+                    await self._ask(now)
             await self._pass_on(free)
+
+    def _read_again(self, free: list[Message]) -> None:
+        for held in self._waiting.retry():
+            for message in held.messages:
+                self._read(message, held.since_s, free)
 
     def _read(self, message: Message, since_s: float, free: list[Message]) -> None:
         """Take a message in; what needs no disk is appended to ``free``."""
@@ -200,12 +208,18 @@ class Link:
             now = asyncio.get_running_loop().time()
             for held in self._waiting.given_up(now):
                 self._ctx.reject("unknown-directory", held.message.topic, held.message.payload, held.missing)
-            for topic, name in list(self._waiting.ask(now)):
-                payload = await self._source.directory(base_of(topic, self._source.dot), name)
-                if payload is not None:
-                    self._found(topic, payload)
+                if self._source.prompt:  # nobody gives it again; who sent it has no receipt, and does
+                    await self._source.acknowledge(held.messages)
+            await self._ask(now)
             if self._waiting.news:
                 await self._retry()
+
+    async def _ask(self, now: float) -> None:
+        """For directories that should have come by now."""
+        for topic, name in list(self._waiting.ask(now)):
+            payload = await self._source.directory(base_of(topic, self._source.dot), name)
+            if payload is not None:
+                self._found(topic, payload)
 
     def _found(self, topic: str, payload: bytes) -> None:
         try:
@@ -218,8 +232,7 @@ class Link:
     async def _retry(self) -> None:
         await self._keep_directories()
         free: list[Message] = []
-        for held in self._waiting.retry():
-            self._read(held.message, held.since_s, free)
+        self._read_again(free)
         await self._pass_on(free)
 
     async def wind_up(self, *, lost: bool) -> None:

@@ -25,6 +25,7 @@ class MqttSource:
     """See :class:`adapters.frame.source.Source`."""
 
     dot = "/"
+    prompt = False
 
     def __init__(
         self, config: FrameConfig, client_id: str, now_ns: Callable[[], int], reasons: Counter[str], *, kept: bool

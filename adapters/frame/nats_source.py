@@ -46,6 +46,7 @@ class NatsSource:
     """See :class:`adapters.frame.source.Source`."""
 
     dot = "."
+    prompt = False
 
     def __init__(self, config: FrameConfig, client_id: str, reasons: Counter[str], *, kept: bool) -> None:
         self._config = config

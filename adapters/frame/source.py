@@ -28,6 +28,9 @@ class Source(Protocol):
     """What stands between the levels of a topic."""
     filters: list[str]
     """What it asks the broker for."""
+    prompt: bool
+    """Whether directory messages stand where they can be had at once, and what is not acknowledged does not come again
+    before the next connection."""
 
     async def open(self, had: Collection[str]) -> str:
         """Connect and ask for the topics, give up those of ``had`` that are not asked for; a word on the session."""

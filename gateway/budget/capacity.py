@@ -36,6 +36,12 @@ PROBE: Final = 1.5
 AGAIN: Final = 4.0
 FOUND: Final = 1.1
 """A measurement so much above the one before says that the probe has found something."""
+BUSY: Final = 0.5
+"""A link that works for so much of a period shows how fast it works without a backlog ..."""
+TELLING: Final = 0.3
+"""... if so many of the bytes did not go alone, or were long enough to tell."""
+UP: Final = 2.0
+"""One that worked for less shows that it carries more than is known: so many times as much a period, at most."""
 OWN_LIMIT: Final = 0.9
 SUDDEN: Final = 0.8
 """Lower by more than this is believed at once; else half of it."""
@@ -56,6 +62,10 @@ class Seen:
     """What waited when the newest rows came, bytes."""
     quickest_s: float
     """The shortest time that an acknowledgement took lately."""
+    served: float = 0.0
+    """Bytes on which the link was seen to work ..."""
+    busy_s: float = 0.0
+    """... and how long."""
 
 
 class Capacity:
@@ -92,7 +102,8 @@ class Capacity:
         else:
             self._seconds = self._bytes = 0.0
             self._rows = self._periods = 0
-            self._idle(seen.acknowledged / seen.seconds, seen.standing, wanting=wanting)
+            if not self._shown(seen, wanting=wanting):
+                self._idle(seen.acknowledged / seen.seconds, seen.standing, wanting=wanting)
         self._rate = seen.acknowledged / seen.seconds
         if self.known >= OWN_LIMIT * own_limit:
             self.known = math.inf
@@ -125,6 +136,21 @@ class Capacity:
         else:
             self.known += (rate - self.known) / 2
         self._before = self.known
+
+    def _shown(self, seen: Seen, *, wanting: bool) -> bool:
+        """Without a backlog, but with enough that shows how fast the link works; whether it did."""
+        if seen.rows < ACKNOWLEDGED or seen.served < TELLING * seen.acknowledged or seen.busy_s <= 0:
+            return False
+        rate = max(seen.served / seen.busy_s, seen.acknowledged / seen.seconds)
+        if seen.busy_s >= BUSY * seen.seconds:
+            self.known = rate if math.isinf(self.known) else self.known + (rate - self.known) / 2
+            self._before, self._patience = self.known, PATIENCE
+        elif wanting and rate > FOUND * self.known:
+            self.known = self._before = min(rate, UP * self.known)
+        else:
+            return False
+        self._probing, self._calm = False, 0
+        return True
 
     def _idle(self, rate: float, standing: float, *, wanting: bool) -> None:
         shown = min(rate, self._rate)  # what was acknowledged just now may have been sent in the period before

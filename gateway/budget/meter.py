@@ -39,6 +39,10 @@ class Counted:
     standing: Rows
     """What waited when the newest rows came: without those, which nobody can have acknowledged yet."""
     quickest_s: float
+    served: Rows
+    """What was acknowledged in ``busy_s``."""
+    busy_s: float
+    """How long the link was busy with rows, see :meth:`Meter._serve`."""
 
 
 class Meter:
@@ -54,7 +58,12 @@ class Meter:
         """When each row was handed out that is not acknowledged, of the loop's clock."""
         self._done: dict[int, int] = {}
         """Bytes of rows that are acknowledged and still on disk, by seq."""
-        self._quickest = self._next_quickest = math.inf
+        self._quickest = self._next_quickest = (math.inf, 0)
+        """How long the quickest acknowledgement took, and how many bytes the row had."""
+        self._served = Rows()
+        self._busy_s = 0.0
+        self._last = -math.inf
+        """When the last acknowledgement came."""
         self._periods = 0
 
     def made(self, batches: Iterable[Batch]) -> None:
@@ -79,7 +88,24 @@ class Meter:
         self._lowest = min(self._lowest, self._unacknowledged)
         self._done[batch.seq] = size
         if (since := self._out.pop(batch.seq, None)) is not None:
-            self._next_quickest = min(self._next_quickest, now - since)
+            self._serve(since, size, now)
+            self._next_quickest = min(self._next_quickest, (now - since, size))
+
+    def _serve(self, since: float, size: int, now: float) -> None:
+        """Tell the time that the link worked on a row from that in which it stood idle, or the row was on its way.
+
+        A row that had to wait for the one before took the time between their acknowledgements. One that was handed to
+        an idle link took what its acknowledgement took longer than the quickest, for what it has more bytes than that:
+        a long way is no work, and rows that are all alike tell nothing.
+        """
+        quickest_s, least = self._quickest if self._quickest[0] < self._next_quickest[0] else self._next_quickest
+        last, self._last = self._last, now
+        if since + quickest_s <= last:
+            self._served = self._served.plus(size)
+            self._busy_s += now - last
+        elif now - since > quickest_s:
+            self._served = self._served.plus(size - least, 0)
+            self._busy_s += now - since - quickest_s
 
     def removed(self, seqs: Iterable[int]) -> None:
         """Acknowledged rows are not on disk any more."""
@@ -89,6 +115,7 @@ class Meter:
     def begin(self) -> None:
         """A connection has ended: what was handed out will be again."""
         self._out.clear()
+        self._last = -math.inf
 
     @property
     def done(self) -> Rows:
@@ -108,12 +135,15 @@ class Meter:
             handed=self._handed,
             lowest=min(self._lowest, waiting),
             standing=waiting if self._standing is None else min(waiting, self._standing),
-            quickest_s=0.0 if math.isinf(self._quickest) else self._quickest,
+            quickest_s=0.0 if math.isinf(self._quickest[0]) else self._quickest[0],
+            served=self._served,
+            busy_s=self._busy_s,
         )
+        self._served, self._busy_s = Rows(), 0.0
         self._made, self._acknowledged, self._handed = {}, Rows(), Rows()
         self._unacknowledged = self._lowest = waiting
         self._standing = None
         self._periods += 1
         if self._periods >= MEMORY:
-            self._quickest, self._next_quickest, self._periods = self._next_quickest, math.inf, 0
+            self._quickest, self._next_quickest, self._periods = self._next_quickest, (math.inf, 0), 0
         return counted

@@ -154,6 +154,8 @@ class LinkControl:
             lowest=payload(*counted.lowest),
             standing=self.waiting,
             quickest_s=counted.quickest_s,
+            served=payload(*counted.served),
+            busy_s=counted.busy_s,
         )
         wanting = self.law.s > self.law.low + 0.01 or self.ladder.height > 0
         link = self.capacity.look(seen, wanting=wanting, own_limit=min(period.bandwidth, period.budget))

@@ -16,6 +16,10 @@ DRAIN_NS: Final = 3600 * 10**9
 """How long the entrances of what was replaced stay: for children that hear of it late, or send a backlog."""
 
 
+LONGEST_NS: Final = 40 * 86_400 * 10**9
+"""Nothing waits longer for its time: there are no longer windows, so that a clock that says so is wrong."""
+
+
 class Draining(msgspec.Struct, frozen=True, kw_only=True):
     """What runs out."""
 
@@ -47,7 +51,7 @@ def heard(applied: Applied, news: Assignment, now_ns: int) -> Applied:
             continue
         if known == part:
             continue
-        if known is not None and part.from_ns > now_ns:
+        if known is not None and not _due(part, now_ns):
             waiting[name] = part
         else:
             _begin(services, draining, name, part, now_ns)
@@ -58,7 +62,7 @@ def heard(applied: Applied, news: Assignment, now_ns: int) -> Applied:
 
 def passed(applied: Applied, now_ns: int) -> Applied:
     """With what begins by now, and without what has run out."""
-    due = {name: part for name, part in applied.waiting.items() if part.from_ns <= now_ns}
+    due = {name: part for name, part in applied.waiting.items() if _due(part, now_ns)}
     over = [name for name, draining in applied.draining.items() if draining.until_ns <= now_ns]
     if not due and not over:
         return applied
@@ -69,6 +73,11 @@ def passed(applied: Applied, now_ns: int) -> Applied:
         _begin(services, draining, name, part, now_ns)
     waiting = {name: part for name, part in applied.waiting.items() if name not in due}
     return msgspec.structs.replace(applied, services=services, draining=draining, waiting=waiting)
+
+
+def _due(part: ServicePart, now_ns: int) -> bool:
+    """Whether a part's time has come; work can move at any moment, an edge of windows only costs less."""
+    return not now_ns < part.from_ns <= now_ns + LONGEST_NS
 
 
 def _begin(

@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 TIERS: Final = (Tier.ACCESS, Tier.AGGREGATION, Tier.CORE)
 _LOCAL: Final = frozenset({"device", "label site", "label node"})
 """Groups that no two sites have in common; a point's first word is its node."""
-HOP_S: Final = 2.0
-"""How long a merge waits at least for partials of other nodes."""
+LEAST_WAIT_S: Final = 0.5
+LONGEST_WAIT_S: Final = 10.0
+"""How long a merge waits for partials of other nodes, at least and at most. What comes later is one more partial: a
+short wait costs bytes or a correction, never a sample."""
 
 
 class StageKind(enum.StrEnum):
@@ -140,7 +142,7 @@ def _window(number: int, name: str, options: WindowConfig, service: ServiceConfi
     """The three stages of a window."""
     if options.late is not Late.DROP:
         raise FieldError(("steps", number, name, "late"), "late samples always correct the result here; leave it out")
-    wait = Duration(max(HOP_S, min(float(service.intent.latency) / 4, 30.0)))
+    wait = Duration(min(max(float(service.intent.latency) / 8, LEAST_WAIT_S), LONGEST_WAIT_S))
     partial = msgspec.structs.replace(options, partial=True, late=Late.PARTIAL)
     joined = MergeConfig(stats=options.stats, relative_error=options.relative_error)
     merge = msgspec.structs.replace(joined, partial=True, late=LatePartial.PARTIAL, lateness=wait)

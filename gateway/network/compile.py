@@ -15,7 +15,7 @@ import msgspec
 from gateway.config.model import PipelineConfig, Step
 from gateway.network.chain import StageKind
 from gateway.network.config import Tier
-from gateway.network.names import TRANSIT, entry_name, pipeline_name
+from gateway.network.names import MARK, THROUGH, TRANSIT, entry_name, pipeline_name, transit_of
 from pipelines.operators.aggregate.merge import MergeConfig
 from pipelines.operators.aggregate.window import WindowConfig
 from pipelines.operators.shape.label import LabelConfig
@@ -23,6 +23,8 @@ from pipelines.operators.shape.rename import RenameConfig
 from pipelines.operators.shape.select_points import SelectConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gateway.config.model import StepBase
     from gateway.network.chain import Chain, Stage
     from gateway.units import Duration
@@ -59,9 +61,11 @@ def pipelines_of(
     if role.source and role.tier is not Tier.CORE:
         found[pipeline_name(name, version, 0)] = _source(chain, role, _next(name, version, 0, cut, sink))
     for stage in chain.stages[:cut]:
-        step = _step(stage.operator, _options(stage, corrections))
+        # Whoever has no children has nothing to join: its partials go on at once
+        idle = stage.kind is StageKind.MERGE and role.tier is Tier.ACCESS
+        steps = [] if idle else [_step(stage.operator, _options(stage, corrections))]
         to = _next(name, version, stage.index, cut, sink)
-        found[pipeline_name(name, version, stage.index)] = PipelineConfig(steps=[step], to=to)
+        found[pipeline_name(name, version, stage.index)] = PipelineConfig(steps=steps, to=to)
     for index in range(len(chain) + 1):
         again = 0 < index <= cut and chain.stages[index - 1].kind is StageKind.MERGE
         to = [pipeline_name(name, version, index)] if again else _next(name, version, index, cut, sink)
@@ -89,10 +93,22 @@ def _source(chain: Chain, role: Role, to: list[str]) -> PipelineConfig:
 def _entry(entry: str, name: str, version: int, index: int, to: list[str]) -> PipelineConfig:
     """What comes from other nodes behind a stage, under the names that it has at all nodes."""
     # A child's own entrance forwards under its name what it applies nothing to
-    froms = [f"{TRANSIT}{pipeline}/" for pipeline in (pipeline_name(name, version, index), entry)]
+    froms = [text for pipeline in (pipeline_name(name, version, index), entry) for text in transit_of(pipeline)]
     pattern = f"(?:{'|'.join(re.escape(text) for text in froms)})(.*)"
     step = _one("rename", RenameConfig(regex={pattern: "{1}"}, together=True))
     return PipelineConfig(from_=[f"{text}**" for text in froms], steps=[step], to=list(to))
+
+
+def through(pipelines: Mapping[str, PipelineConfig], sink: str) -> PipelineConfig:
+    """What takes all that comes from other nodes and that none of these pipelines takes, and hands it on as it came.
+
+    A child may know a version that has not come here yet, that has run out here, or that cannot run here.
+    """
+    taken = [glob for one in pipelines.values() for glob in one.globs if glob.startswith(TRANSIT)]
+    steps = [_one("rename", RenameConfig(regex={f"{TRANSIT}(?:{THROUGH}/)?(.*)": "{1}"}, together=True))]
+    if taken:
+        steps.insert(0, _one("select", SelectConfig(drop=taken)))
+    return PipelineConfig(from_=[f"{TRANSIT}{MARK}**"], steps=steps, to=[sink])
 
 
 def _options(stage: Stage, corrections: Duration | None) -> OperatorConfig:

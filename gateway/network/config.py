@@ -135,7 +135,7 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Part of this machine's cores that services may use."""
     link: Bandwidth = Bandwidth(1_000_000)
     """What the way to the parent carries, such as ``64kB/s``."""
-    price: Annotated[float, msgspec.Meta(gt=0)] = 1.0
+    price: Annotated[float, msgspec.Meta(gt=0)] = 100.0
     """What a byte on that way is worth to the plan, in µs of a gateway's CPU: more where it is slow or paid for."""
     bandwidth: Bandwidth | None = None
     """Bytes a second that may go to the parent at most. Left out: no limit."""

@@ -12,10 +12,10 @@ from gateway.budget.config import Rung
 from gateway.config.model import PipelineConfig, Step
 from gateway.errors import ConfigError, FieldError
 from gateway.network.chain import chain_of
-from gateway.network.compile import Role, pipelines_of
+from gateway.network.compile import Role, pipelines_of, through
 from gateway.network.config import Tier, core_subject, partition_of
 from gateway.network.links.config import ChildrenConfig, ParentConfig
-from gateway.network.names import ADAPTER, MARK, UPLINK
+from gateway.network.names import ADAPTER, MARK, THROUGH, UPLINK
 from gateway.network.reading import service_of
 from gateway.point import compile_glob
 from pipelines.operators.shape.select_points import SelectConfig
@@ -56,7 +56,7 @@ def extended(config: GatewayConfig, applied: Applied, asks: Mapping[str, list[st
         if network.tier is not Tier.CORE:
             adapters[ADAPTER] = ChildrenConfig(carrier=network.carrier, node=node, topics=[f"up/{node}/**"])
             uplinks[UPLINK] = _parent(network, node, _to(network, applied))
-            pipelines |= _services(network, node, applied)
+            pipelines |= pipelines_for(network, node, applied)
         if network.neighbours:
             adapters[NEIGHBOURS] = ChildrenConfig(
                 carrier=network.carrier, node=node, topics=[f"up/{node}{NEAR}/**"],
@@ -92,7 +92,8 @@ def _chain(yaml: str) -> Chain | None:
         return None
 
 
-def _services(network: NetworkConfig, node: str, applied: Applied) -> dict[str, PipelineConfig]:
+def pipelines_for(network: NetworkConfig, node: str, applied: Applied) -> dict[str, PipelineConfig]:
+    """What a node outside the core runs for the network."""
     parts = [(part, True) for part in applied.services.values()]
     parts += [(draining.part, False) for draining in applied.draining.values()]
     found: dict[str, PipelineConfig] = {}
@@ -102,7 +103,7 @@ def _services(network: NetworkConfig, node: str, applied: Applied) -> dict[str, 
             mine = source and chain.service.inputs.at(network.site)
             role = Role(node, network.site, network.tier, network.labels, source=mine)
             found |= pipelines_of(chain, part.version, role, min(part.cut, len(chain)), UPLINK)
-    return found
+    return found | {THROUGH: through(found, UPLINK)}
 
 
 def _to(network: NetworkConfig, applied: Applied) -> str:

@@ -17,6 +17,9 @@ UPLINK: Final = "@parent"
 ADAPTER: Final = "@children"
 MARK: Final = "@"
 """No user's name has it."""
+THROUGH: Final = "@through"
+"""The pipeline of what came from other nodes and no stage here takes: it goes on up as it came. Its points are called
+``<pipeline>/<point>`` on the wire, for whoever knows that pipeline."""
 
 
 class StageId(NamedTuple):
@@ -35,6 +38,11 @@ def pipeline_name(service: str, version: int, stage: int) -> str:
 def entry_name(service: str, version: int, stage: int) -> str:
     """The pipeline that takes in what comes from other nodes behind a stage."""
     return f"{pipeline_name(service, version, stage)}.in"
+
+
+def transit_of(pipeline: str) -> tuple[str, str]:
+    """What points that came from other nodes begin with that belong into a pipeline: straight from it, and through."""
+    return f"{TRANSIT}{pipeline}/", f"{TRANSIT}{THROUGH}/{pipeline}/"
 
 
 def stage_of(pipeline: str) -> StageId | None:

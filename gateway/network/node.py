@@ -171,21 +171,25 @@ class Network:
     async def _apply(self, fresh: Applied) -> None:
         if fresh == self.applied:
             return
-        before, self.applied = self.applied, fresh
-        try:
-            await self._change()
-        except OnpathError as error:
-            self.applied = before
-            log.error("network: the plan of epoch %d cannot be applied: %s", fresh.epoch, error)  # noqa: TRY400
-            return
-        self.effective = fresh
+        self.applied = fresh
+        while True:
+            try:
+                await self._change()
+                break
+            except OnpathError as error:
+                log.error("network: the plan of epoch %d is not applied yet: %s", fresh.epoch, error)  # noqa: TRY400
+                await asyncio.sleep(LONGEST_PAUSE_S)
+        self.effective = self.applied
+        for (owner, key), value in self.learned().items():  # also where no pipeline has changed, but the way up
+            self._inside.intake.remember(owner, key, value)
         log.info("network: plan of epoch %d: %s", fresh.epoch, _told(fresh))
         self._news.set()
 
     async def _watch_asks(self, carrier: Carrier, node: str) -> None:
         """Neighbours that ask for points."""
+        listed = False
         async for entries in carrier.watch("asks", f"{node}/*"):
-            asks = dict(self.asks)
+            asks, listed = dict(self.asks) if listed else {}, True  # the first list is all that there is
             for entry in entries:
                 other = entry.key.split("/")[1]
                 globs = [] if entry.value is None else _globs(entry.value)
@@ -208,7 +212,7 @@ class Network:
             await carrier.put("asks", key, globs)
 
     async def _advertise(self, carrier: Carrier, node: str, measuring: Measuring) -> NoReturn:
-        """However long the carrier is away: all else here goes on with it, and a worker of the core keeps its leases."""
+        """However long the carrier is away: all else here goes on, and a worker of the core keeps its leases."""
         detail = self._link.detail
         while True:
             advert = await measuring.advert()

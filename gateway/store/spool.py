@@ -234,7 +234,7 @@ class Spool:
         for uplink in [one for one in self.counts.kept_bytes if one not in self.away]:
             gone += self._forget_kept(uplink, now_ns - self.queue(uplink).keep_ns)
         uplinks = {uplink for uplink, _ in self.counts.waiting}
-        self.bounds.trim(min((self._first(uplink) for uplink in uplinks), default=self.newest))
+        self.bounds.trim(min((self.first(uplink) for uplink in uplinks), default=self.newest))
         return gone
 
     def _older(self, uplink: str, pipeline: str, horizon_ns: int) -> Iterator[int]:
@@ -258,7 +258,7 @@ class Spool:
             self.counts.keep(uplink, pipeline, -1, -size, -samples)
         return len(rows)
 
-    def _first(self, uplink: str) -> int:
+    def first(self, uplink: str) -> int:
         """The first row that may still be sent."""
         found = [self.newest]
         for pipeline in self.counts.pipelines(uplink):

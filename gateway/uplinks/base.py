@@ -61,6 +61,9 @@ class UplinkContext(Protocol):
     def newest(self) -> int:
         """The highest seq that a row has by now, of whatever uplink; those made later have higher ones."""
 
+    async def oldest(self) -> int:
+        """The lowest seq of this uplink's rows that may still be handed out; without one that of the newest row."""
+
     def remember(self, key: str, value: bytes) -> None:
         """Keep what must outlive a restart, such as a session's number; written with a next commit."""
 
@@ -85,6 +88,12 @@ class UplinkContext(Protocol):
 
     def give_up(self, batch: Batch, reason: str) -> None:
         """The other side will never take the batch: it leaves the spool, and a loss marker with ``reason`` is told."""
+
+    def park(self, batch: Batch) -> None:
+        """Let nothing wait for a batch that stands durably where the other side finds it, perhaps much later.
+
+        ``done`` follows then; without it the batch is handed out again when the run has ended.
+        """
 
     def repeat(self, after: int) -> None:
         """Hand out again every row with a seq above ``after`` that is still kept, done or not.

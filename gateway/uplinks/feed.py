@@ -245,6 +245,14 @@ class Feed:
         self._news.set()  # the window has room
         self._progress.set()
 
+    def park(self, seq: int) -> None:
+        """A batch is done at some time, and nothing waits for that; it is handed out again behind a rewind only."""
+        opened = self._open.get(seq)
+        if opened is not None:
+            self._open_backlog -= opened.backlog
+            self._open[seq] = replace(opened, backlog=False, late=True)
+            self._news.set()
+
     def rewind(self) -> None:
         """Begin again with what was handed out and not done; nothing is live until somebody takes rows again."""
         self._stop_reading()

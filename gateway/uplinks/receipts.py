@@ -8,12 +8,13 @@ so that a lost receipt costs one repetition.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
 
 from gateway.batch import Batch
+from gateway.frame import EMPTY
 
 MOST: Final = 256
 """Batches that wait for a receiver; then nothing more is sent."""
@@ -58,6 +59,8 @@ class Receipts:
         self._done = done
         self._waiting: dict[tuple[int, int], _Waiting] = {}
         """By epoch and seq."""
+        self._parked: dict[tuple[int, int], Batch] = {}
+        """Without what is in them."""
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -85,9 +88,34 @@ class Receipts:
         if receipt.gateway == self._gateway:
             for seq in receipt.done:
                 waiting = self._waiting.pop((receipt.epoch, seq), None)
-                if waiting is not None:
-                    self._done(waiting.batch)
+                parked = self._parked.pop((receipt.epoch, seq), None)
+                batch = parked if waiting is None else waiting.batch
+                if batch is not None:
+                    self._done(batch)
         return True
+
+    def park(self, batch: Batch) -> bool:
+        """Wait for a batch without an end, and do not send it again; whether it still waited."""
+        key = (batch.epoch, batch.seq)
+        if self._waiting.pop(key, None) is None:
+            return False
+        self._parked[key] = replace(batch, frame=EMPTY, block=b"")  # there may be many
+        return True
+
+    @property
+    def parked(self) -> int:
+        """How many are parked."""
+        return len(self._parked)
+
+    @property
+    def open(self) -> list[int]:
+        """Seqs of all that is not confirmed, parked or not."""
+        return [seq for _, seq in (*self._waiting, *self._parked)]
+
+    def hasten(self, now: float, many: int | None = None) -> None:
+        """So many (else all), the oldest first, are overdue: their receipts may be lost. The first wait comes again."""
+        for waiting in list(self._waiting.values())[:many]:
+            waiting.due, waiting.wait_s = now, self._first_s / 2
 
     def forget(self, batch: Batch) -> None:
         """A batch is given up: nobody will confirm it."""

@@ -46,6 +46,8 @@ LAST: Final = 2
 """The last phase is so many times as long: room to spare is taken slowly."""
 NEED_S: Final = 120
 """How long is measured what is made at the configured bounds."""
+WAY_S: Final = 0.1
+"""After so long an acknowledgement comes, beside the time that the bytes take."""
 DRAINED_S: Final = 1.5
 CALM_S: Final = 10
 STATED: Final = 40.0
@@ -196,7 +198,8 @@ class Simulation:
         self._held: dict[str, list[Frame]] = {}
         """What was made since the last commit."""
         self._queue: deque[tuple[Batch, bytes]] = deque()
-        self._left = 0.0
+        self._begun = 0.0
+        """Bytes of the first message that are through."""
         self.sent = self.seq = self.second = 0
         self._sent_before = 0
         self._last = np.full(site.streams, np.nan)
@@ -216,13 +219,13 @@ class Simulation:
         frame = self.streams.at(self.second)
         self.second += 1
         now_ns = BEGIN_NS + self.second * SECOND
+        self._carry(carries)
         outputs = [*self.graph.process(frame), *self.graph.tick(now_ns)]
         for _, name, out in outputs:
             self._held.setdefault(name, []).append(out)
         if self.second % self.site.commit == 0:
             self._commit()
         self._note_errors(frame, [out for _, name, out in outputs if name == "live"], phase)
-        self._carry(carries)
         if self.control is not None and self.second % self.site.every == 0:
             self._look(self.control)
 
@@ -230,6 +233,8 @@ class Simulation:
         self.standing = self.waiting
         made = [self._enqueue(name, part) for name, held in self._held.items() for part in cut(concat(held))]
         self.meter.made(made)
+        for batch in made:
+            self.meter.handed(batch, float(self.second))
         self._held = {}
 
     def _enqueue(self, pipeline: str, frame: Frame) -> Batch:
@@ -243,18 +248,19 @@ class Simulation:
         return batch
 
     def _carry(self, carries: float) -> None:
-        """What the link carries in a second, first in, first out."""
-        self._left += carries
-        while self._queue and len(self._queue[0][1]) <= self._left:
-            batch, message = self._queue.popleft()
-            self._left -= len(message)
+        """What the link carries in the second before now, first in, first out."""
+        now, at = float(self.second), float(self.second - 1)
+        while self._queue:
+            batch, message = self._queue[0]
+            ends = at + (len(message) - self._begun) / carries
+            if ends > now:
+                self._begun += (now - at) * carries
+                break
+            at, self._begun = ends, 0.0
+            self._queue.popleft()
             self.sent += len(message)
-            at = self.second - max(0.0, self._left) / carries
-            self.meter.handed(batch, at - len(message) / carries)
-            self.meter.acknowledged(batch, at)
+            self.meter.acknowledged(batch, at + WAY_S)
             self._receive(message)
-        if not self._queue:
-            self._left = 0.0
 
     def _receive(self, message: bytes) -> None:
         received = self._decoder.received(msgpack.unpackb(message, strict_map_key=False))

@@ -55,6 +55,7 @@ class Net:
               bus:
                 type: mqtt
                 url: {self.broker.url}
+                stale_after: 0s
                 subscribe:
                   - topic: "{name}/{{device}}"
                     qos: 1

@@ -59,6 +59,16 @@ class RecordingUplinkContext:
             self.spool.repeat("out", after)
         self.feed.again(after)
 
+    @property
+    def newest(self) -> int:
+        return self.spool.newest
+
+    async def oldest(self) -> int:
+        return self.spool.first("out")
+
+    def park(self, batch: Batch) -> None:
+        self.feed.park(batch.seq)
+
     def remember(self, key: str, value: bytes) -> None:
         self.memory[key] = value
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tests.torture.bench import Scenario, Story, counts, once
-from tests.torture.scenarios import core, datagrams, hubs, links, process, reduction
+from tests.torture.scenarios import core, datagrams, hubs, links, network, process, reduction
 from tests.torture.tests_as_scenarios import Tests
 
 _MODBUS, _MQTT, _COAP = "tests/adapters/modbus", "tests/adapters/mqtt", "tests/adapters/coap"
@@ -148,6 +148,12 @@ _UPSTREAM: Final[tuple[Scenario, ...]] = (
         "workers of the core killed, 1 to 2 to 4 to 2 of them: no sample lost or doubled, sums exact",
         core.core_workers,
         counts(4, 40, 400, 4_000),
+    ),
+    Story(
+        "network",
+        "windows while nodes, hub and controller are killed, links cut, work moved: exactly what the edges accepted",
+        network.killed_cut_and_moved,
+        counts(12, 40, 200, 2_000),
     ),
     Story(
         "reduction-killed",

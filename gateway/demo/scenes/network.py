@@ -25,7 +25,6 @@ _PLANNED_S: Final = 60.0
 _POLL_S: Final = 0.25
 _STILL_S: Final = 8.0
 """A plan that stays for so long, some adverts, has taken in what was measured."""
-_RESTLESS_S: Final = 30.0
 
 
 class Carried(NamedTuple):
@@ -133,9 +132,9 @@ class Network:
             assert self._controller is not None
             raise OnpathError(self._controller.failure(f"after {_PLANNED_S:g} s: {missing}")) from None
 
-    async def rest(self) -> None:
+    async def rest(self, limit_s: float) -> None:
         """Wait until the plan stays as it is for a while; not for ever, as it may change at any time."""
-        until, since, known = time.monotonic() + _RESTLESS_S, time.monotonic(), 0
+        until, since, known = time.monotonic() + limit_s, time.monotonic(), 0
         while (now := time.monotonic()) < min(until, since + _STILL_S):
             self.check()
             epoch = max((plan.epoch for plan in (await self.plans()).values()), default=0)

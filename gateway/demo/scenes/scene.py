@@ -21,6 +21,8 @@ EVERY_NS: Final = 5 * 10**9
 """Windows of all services of the scenes."""
 _SETTLE_S: Final = 45.0
 _GRACE_S: Final = 2.0
+RESTLESS_S: Final = 30.0
+"""How long the plan may take to come to rest before windows are counted; no longer than they then are."""
 _LOOK_S: Final = 0.5
 
 
@@ -86,7 +88,7 @@ class Scene(abc.ABC):
             await network.until(self.ready)
             await self.join(network, devices)
             await network.serve(stack, self.services)
-            await network.rest()
+            await network.rest(min(RESTLESS_S, self._windows * EVERY_NS / 1e9))
             return await self._judged(network, devices)
 
     async def prepare(self, stack: AsyncExitStack, network: Network, devices: DevicesChild) -> None:

@@ -21,7 +21,7 @@ from gateway.graph import Graph
 from gateway.network.config import core_subject
 from gateway.network.core.points import Leaving, Log
 from gateway.network.core.services import Running, Version, pipelines, running, target_of
-from gateway.network.names import TRANSIT, pipeline_name, stage_of
+from gateway.network.names import THROUGH, TRANSIT, StageId, pipeline_name, stage_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -169,14 +169,17 @@ class Machine:
             return None
         if received is None:  # a directory message
             return None
-        stage = stage_of(received.batch.pipeline)
-        version = None if stage is None else (stage.service, stage.version)
-        one = None if version is None else self.versions.get(version)
-        if one is None and version is not None and version not in self.refused:
-            return Stuck((), service=version)
-        known = one is not None and stage is not None and stage.stage <= len(one.chain)
-        self._take_batch(message, received, frames if known else None)
+        stages = _stages(received)
+        for stage in stages:
+            version = (stage.service, stage.version)
+            if version not in self.versions and version not in self.refused:
+                return Stuck((), service=version)
+        self._take_batch(message, received, frames if any(map(self._knows, stages)) else None)
         return None
+
+    def _knows(self, stage: StageId) -> bool:
+        one = self.versions.get((stage.service, stage.version))
+        return one is not None and stage.stage <= len(one.chain)
 
     def _take_batch(self, message: Message, received: Received, frames: list[Frame] | None) -> None:
         gateway, batch = received.gateway, received.batch
@@ -299,3 +302,14 @@ class Machine:
                 directories += announced
             self.counts["samples out"] += len(frame)
         return outbox, directories
+
+
+def _stages(received: Received) -> list[StageId]:
+    """The stages that samples of a batch have passed; several of one that nodes below had no use for."""
+    batch = received.batch
+    names = {batch.pipeline}
+    if batch.pipeline == THROUGH:
+        points = set(batch.frame.point.tolist())
+        names = {str(facts["name"]).partition("/")[0] for point, facts in received.points.items()
+                 if point in points and isinstance(facts, dict) and "name" in facts}  # fmt: skip
+    return [stage for name in sorted(names) if (stage := stage_of(name)) is not None]

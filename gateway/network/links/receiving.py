@@ -44,6 +44,7 @@ class CarrierSource:
     """See :class:`adapters.frame.source.Source`. What was acknowledged is purged, unless others read it as well."""
 
     dot = "/"
+    prompt = True
 
     def __init__(self, config: ChildrenConfig, ctx: Context) -> None:
         self._config, self._ctx = config, ctx

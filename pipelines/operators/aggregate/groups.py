@@ -225,18 +225,28 @@ class Groups(Targets):
         self._known = 0
         self._edition = points.edition
         self._of = np.empty(0, np.int32)
+        self._came = np.empty(0, np.bool_)
+        """Whether a sample of the point has come, by id."""
 
     def rows(self, ids: Ids) -> Ids:
         """The group of each sample's point, [n]; :data:`NONE` for those that belong to none."""
         if self._points.edition != self._edition:
             self._known, self._edition = 0, self._points.edition
+            self._came.fill(False)
         total = len(self._points)
         if total > self._known:
             self._of = grown(self._of, total, NONE)
             for point_id in range(self._known, total):
                 self._of[point_id] = self._row_of(self._points.point(point_id))
             self._known = total
+            self._came = grown(self._came, total)
         found: Ids = self._of[ids]
+        fresh = ~self._came[ids]
+        if fresh.any():  # only what comes: others may have the same label, and another unit
+            for point_id in np.unique(ids[fresh]).tolist():
+                self._came[point_id] = True
+                if self._of[point_id] != NONE:
+                    self._tell_of(self._points.point(point_id))
         return found
 
     def _row_of(self, point: Point) -> int:
@@ -247,10 +257,20 @@ class Groups(Targets):
         like = msgspec.structs.replace(
             point, name=name, kind=Kind.GAUGE, limits=None, resolution=None, merge=Merge.LAST, labels=words
         )
-        self.tell(like)
-        return self.row(like)
+        return self.row(msgspec.structs.replace(like, unit=""))
+
+    def _tell_of(self, point: Point) -> None:
+        found = self._over.name(point, point.name)
+        if found is not None:
+            name, words = found
+            self.tell(
+                msgspec.structs.replace(
+                    point, name=name, kind=Kind.GAUGE, limits=None, resolution=None, merge=Merge.LAST, labels=words
+                )
+            )
 
     def restore(self, names: Sequence[str]) -> None:
         """See the base class."""
         super().restore(names)
         self._known = 0
+        self._came.fill(False)

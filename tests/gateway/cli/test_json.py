@@ -17,6 +17,7 @@ WITHOUT = {
     "schema": "is JSON in any case",
     "init": "writes YAML",
     "completion": "prints a script for a shell",
+    "hub run": "logs, as run does",
     "modbus simulate": "says where it serves as a line of JSON in any case",
 }
 """Verbs without --json, and why."""
@@ -92,7 +93,8 @@ CASES = {
     "import neuron": ("FOLDER/neuron.json",),
 }
 ELSEWHERE = {"receive": "below", "config confirm": "test_versions.py"}
-ELSEWHERE |= dict.fromkeys(("demo site", "demo cluster"), "tests/gateway/demo")
+ELSEWHERE |= dict.fromkeys(("demo site", "demo cluster", "demo grid", "demo park"), "tests/gateway/demo")
+ELSEWHERE |= dict.fromkeys(("hub check", "hub status", "controller simulate"), "tests/gateway/network")
 ELSEWHERE |= dict.fromkeys(
     ("nodes", *(f"service {verb}" for verb in ("check", "apply", "explain", "status", "remove", "results"))),
     "tests/gateway/network",

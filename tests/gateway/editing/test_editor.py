@@ -171,11 +171,11 @@ async def test_a_reload_that_fails_brings_the_former_files_back(folder, a_gatewa
         before, shown = on_disk(folder), await running.editing.current()
         real, calls = running.intake.reconfigure, []
 
-        async def fails_once(pipelines):
+        async def fails_once(pipelines, learned):
             calls.append(set(pipelines))
             if len(calls) == 1:
                 raise StoreError("the disk is full")
-            await real(pipelines)
+            await real(pipelines, learned)
 
         monkeypatch.setattr(running.intake, "reconfigure", fails_once)
         with pytest.raises(StoreError, match="the disk is full"):

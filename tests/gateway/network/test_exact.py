@@ -1,6 +1,7 @@
 """Whatever the plan does while data flow, what comes out in the core is what one window over everything gives."""
 
 import random
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from gateway.network.config import Tier
 from gateway.network.names import TRANSIT
 from gateway.network.reading import service_of
 from gateway.point import Point
+from tests.gateway.network.growing import Core, part
+from tests.gateway.network.growing import Node as Grown
 
 S = 1_000_000_000
 START = 1_700_000_000
@@ -136,3 +139,72 @@ def test_the_expected_is_complete(expected):
 @pytest.mark.parametrize("seed", range(6))
 def test_moves_delays_and_trees_of_any_shape_change_no_bit(shape, seed, expected):
     assert run(shape, seed, moves=True) == expected
+
+
+VERSIONS = {("total", version): f"# version {version}\n{SERVICE}" for version in range(1, 4)}
+UNREADABLE = "service: total\nsteps: [{a-step-of-tomorrow: {}}]\n"
+"""A version that this onpath cannot run, which the node below can."""
+
+
+def grown():
+    directories = {}
+    core = Core(directories, VERSIONS)
+    inner = [Grown(f"agg{n}", "aggregation", core, directories) for n in range(2)]
+    edge = [Grown(f"h{n}", "access", inner[n % 2], directories) for n in range(4)]
+    return core, inner, edge
+
+
+def disturb(node, rng, epoch, now, *, inner):
+    """Tell a node something else, or kill it."""
+    what = rng.random()
+    version = max([1, *(one.version for one in node.applied.services.values())])
+    if what < 0.15:
+        version = min(version + 1, 3)
+    elif what < 0.3:
+        node.restart()
+        return
+    elif what < 0.5 and inner:
+        node.told(epoch, {}, now)  # what was its own drains
+        return
+    elif what < 0.6 and inner:
+        node.passed(now + 7200)  # and has run out by its clock
+        return
+    yaml = UNREADABLE if inner and rng.random() < 0.15 else VERSIONS["total", version]
+    node.told(epoch, {"total": part("total", version, rng.randrange(len(CHAIN) - 1), yaml, epoch)}, now)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_kills_versions_and_parents_that_know_less_lose_and_double_nothing(seed):
+    rng = random.Random(seed)
+    core, inner, edge = grown()
+    ids = [[node.directory.add(Point(name=f"m{n}/power", unit="W", resolution=1.0)) for n in range(2)] for node in edge]
+    for node in edge:
+        node.told(1, {"total": part("total", 1, rng.randrange(4), VERSIONS["total", 1], 1)}, START)
+    count, total, epoch = Counter(), Counter(), 1
+    for second in range(WINDOWS * EVERY):
+        now = START + second
+        for node, points in zip(edge, ids, strict=True):
+            values = [float(rng.randrange(5000)) for _ in points]
+            time = now - rng.choice([0, 0, 0, 7])
+            end = (time // EVERY + 1) * EVERY
+            count[end] += len(points)
+            total[end] += sum(values)
+            node.take(Frame.of(points, time * S, values), now + rng.choice([0, 0, 0, 2, 20]))
+        for node in (*edge, *inner):
+            if rng.random() < 0.08:
+                epoch += 1
+                disturb(node, rng, epoch, now, inner=node in inner)
+            if node in edge and rng.random() < 0.02:
+                node.parent = rng.choice([*inner, core])
+            node.tick(now, now + rng.choice([0, 0, 5]))
+            node.deliver(now, rng)
+        if rng.random() < 0.1:
+            core.restart()
+        core.tick(now)
+    for later in range(0, 600, 5):
+        now = START + WINDOWS * EVERY + later
+        for node in (*edge, *inner):
+            node.tick(now, now)
+            node.deliver(now, rng)
+        core.tick(now)
+    assert (core.total("#count"), core.total("#sum")) == (count, total), dict(core.machine.counts)

@@ -25,9 +25,9 @@ async def totals(carrier, count, within_s=40):
     async with asyncio.timeout(within_s):
         async for _, values in records(carrier, "out/load/**"):
             newest |= {key: found[-1] for key, found in values.items()}
-            counts, sums = ([v for (name, _), v in newest.items() if name == f"site/load#{s}"] for s in ("count", "sum"))
-            if sum(counts) >= count:
-                return sum(counts), sum(sums)
+            found = [sum(v for (name, _), v in newest.items() if name == f"site/load#{s}") for s in ("count", "sum")]
+            if found[0] >= count:
+                return tuple(found)
     raise AssertionError
 
 
