@@ -7,6 +7,7 @@ import os
 import signal
 
 from tests.gateway.network.core.crowd import Crowd
+from tests.gateway.network.core.feeding import until
 
 KILLS = int(os.environ.get("ONPATH_CORE_KILLS", "3"))
 
@@ -39,9 +40,8 @@ async def test_from_one_worker_to_two_to_four_and_back_to_two(tmp_path):
                 await change()
             await feeding
             await crowd.settled()
-        async with asyncio.timeout(30):  # on a busy machine one may just have been taken for dead
-            while [len(worker.held) > 4 for worker in crowd.workers] != [True, True]:
-                await asyncio.sleep(0.2)
+        # On a busy machine one may just have been taken for dead
+        await until(lambda: [len(worker.held) > 4 for worker in crowd.workers] == [True, True], 30)
         exact(await crowd.finish())
 
 
