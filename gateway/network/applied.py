@@ -52,7 +52,9 @@ def heard(applied: Applied, news: Assignment, now_ns: int) -> Applied:
         if known == part:
             continue
         if known is not None and not _due(part, now_ns):
-            waiting[name] = part
+            # Plans that follow one another quickly do not put off the beginning for ever
+            since = applied.waiting.get(name, part).from_ns
+            waiting[name] = msgspec.structs.replace(part, from_ns=min(since, part.from_ns))
         else:
             _begin(services, draining, name, part, now_ns)
     for name in services.keys() - news.services.keys():
