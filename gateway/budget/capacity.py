@@ -22,6 +22,8 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.budget.bursts import Bursts
+
 BACKLOG_S: Final = 0.5
 """A backlog is what the link carries in so long, at least."""
 QUICKEST: Final = 2.0
@@ -36,12 +38,10 @@ PROBE: Final = 1.5
 AGAIN: Final = 4.0
 FOUND: Final = 1.1
 """A measurement so much above the one before says that the probe has found something."""
-BUSY: Final = 0.5
-"""A link that works for so much of a period shows how fast it works without a backlog ..."""
-TELLING: Final = 0.3
-"""... if so many of the bytes did not go alone, or were long enough to tell."""
 UP: Final = 2.0
-"""One that worked for less shows that it carries more than is known: so many times as much a period, at most."""
+"""What bursts show is believed up to so many times of what is known, a period."""
+MISLED: Final = 6
+"""Periods after that in which a measurement that says less shows that bursts go faster than the link lasts."""
 OWN_LIMIT: Final = 0.9
 SUDDEN: Final = 0.8
 """Lower by more than this is believed at once; else half of it."""
@@ -62,10 +62,14 @@ class Seen:
     """What waited when the newest rows came, bytes."""
     quickest_s: float
     """The shortest time that an acknowledgement took lately."""
+    first: float = math.inf
+    """Bytes of the row that has waited for its acknowledgement for longest, and of its head."""
     served: float = 0.0
-    """Bytes on which the link was seen to work ..."""
-    busy_s: float = 0.0
-    """... and how long."""
+    """Bytes of rows that waited already when the one before was acknowledged ..."""
+    served_s: float = 0.0
+    """... and the time between the two."""
+    points: tuple[tuple[float, float], ...] = ()
+    """Of bursts on an idle link, see :mod:`gateway.budget.bursts`."""
 
 
 class Capacity:
@@ -79,6 +83,11 @@ class Capacity:
         self._calm = 0
         self._patience = PATIENCE
         self._probing = False
+        self._bursts = Bursts()
+        self._raised = MISLED
+        """Periods since bursts showed more than was known."""
+        self._deaf = 0
+        """Periods in which that is not believed any more."""
         self._rate = 0.0
         """Bytes a second that were acknowledged in the period before."""
         self._seconds = self._bytes = 0.0
@@ -102,7 +111,7 @@ class Capacity:
         else:
             self._seconds = self._bytes = 0.0
             self._rows = self._periods = 0
-            if not self._shown(seen, wanting=wanting):
+            if not self._shown(seen):
                 self._idle(seen.acknowledged / seen.seconds, seen.standing, wanting=wanting)
         self._rate = seen.acknowledged / seen.seconds
         if self.known >= OWN_LIMIT * own_limit:
@@ -116,17 +125,24 @@ class Capacity:
         return seen.lowest >= max(BACKLOG_S, QUICKEST * seen.quickest_s) * rate
 
     def _join(self, seen: Seen) -> None:
-        self._seconds += seen.seconds
-        self._bytes += seen.acknowledged
+        exact = seen.served_s > 0  # not so if rows go one by one, each after the acknowledgement of the one before
+        self._seconds += seen.served_s if exact or not seen.rows else seen.seconds
+        self._bytes += seen.served if exact else seen.acknowledged
         self._rows += seen.rows
         self._periods += 1
-        if self._rows >= ACKNOWLEDGED or self._periods >= JOINED:
+        if not seen.rows:  # not even one row is through
+            self.known = min(self.known, seen.first / seen.seconds)
+        if exact or self._rows >= ACKNOWLEDGED or self._periods >= JOINED:
             self._measured(self._bytes / self._seconds)
             self._seconds = self._bytes = 0.0
             self._rows = self._periods = 0
 
     def _measured(self, rate: float) -> None:
         self._calm = 0
+        if rate < SUDDEN * self.known or rate > self.known / SUDDEN:
+            self._bursts.forget()
+        if self._raised < MISLED and rate < SUDDEN * self.known:
+            self._deaf = self._patience = min(LONGEST, 2 * self._patience)
         if self._probing:
             self._probing = False
             self._patience = PATIENCE if rate > FOUND * self._before else min(LONGEST, 2 * self._patience)
@@ -137,19 +153,18 @@ class Capacity:
             self.known += (rate - self.known) / 2
         self._before = self.known
 
-    def _shown(self, seen: Seen, *, wanting: bool) -> bool:
-        """Without a backlog, but with enough that shows how fast the link works; whether it did."""
-        if seen.rows < ACKNOWLEDGED or seen.served < TELLING * seen.acknowledged or seen.busy_s <= 0:
+    def _shown(self, seen: Seen) -> bool:
+        """Without a backlog, but with bursts that show how fast the link works; whether there were any."""
+        self._raised += 1
+        self._deaf = max(0, self._deaf - 1)
+        rate = self._bursts.learn(seen.points)
+        if math.isinf(rate) or (self._deaf and rate > self.known):
             return False
-        rate = max(seen.served / seen.busy_s, seen.acknowledged / seen.seconds)
-        if seen.busy_s >= BUSY * seen.seconds:
-            self.known = rate if math.isinf(self.known) else self.known + (rate - self.known) / 2
-            self._before, self._patience = self.known, PATIENCE
-        elif wanting and rate > FOUND * self.known:
-            self.known = self._before = min(rate, UP * self.known)
-        else:
-            return False
-        self._probing, self._calm = False, 0
+        rate = max(rate, seen.acknowledged / seen.seconds)
+        if rate > FOUND * self.known:
+            self._raised = 0
+        self.known = rate if math.isinf(self.known) else min(self.known + (rate - self.known) / 2, UP * self.known)
+        self._before, self._probing, self._calm = self.known, False, 0
         return True
 
     def _idle(self, rate: float, standing: float, *, wanting: bool) -> None:

@@ -11,6 +11,10 @@ from gateway.batch import Batch
 
 MEMORY: Final = 24
 """Periods in which the quickest acknowledgement is remembered for one to two times as many."""
+POINTS: Final = 200
+"""Of bursts, a period, at most."""
+AT_ONCE_S: Final = 1e-3
+"""Acknowledgements that are so close came as one."""
 
 
 class Rows(NamedTuple):
@@ -39,10 +43,14 @@ class Counted:
     standing: Rows
     """What waited when the newest rows came: without those, which nobody can have acknowledged yet."""
     quickest_s: float
+    first: int
+    """Bytes of the row that has waited for its acknowledgement for longest; 0: none is on its way."""
     served: Rows
-    """What was acknowledged in ``busy_s``."""
-    busy_s: float
-    """How long the link was busy with rows, see :meth:`Meter._serve`."""
+    """Rows that waited already when the one before was acknowledged ..."""
+    served_s: float
+    """... and the time between the two: exact, however few they are."""
+    points: list[tuple[Rows, float]]
+    """Of bursts on an idle link: what was acknowledged of one so far, and how many seconds after its begin."""
 
 
 class Meter:
@@ -54,16 +62,19 @@ class Meter:
         self._made: dict[str, Rows] = {}
         self._acknowledged = self._handed = self._unacknowledged = self._lowest = Rows()
         self._standing: Rows | None = None
-        self._out: dict[int, float] = {}
-        """When each row was handed out that is not acknowledged, of the loop's clock."""
+        self._out: dict[int, tuple[float, int]] = {}
+        """When each row was handed out that is not acknowledged, of the loop's clock, and its bytes."""
         self._done: dict[int, int] = {}
         """Bytes of rows that are acknowledged and still on disk, by seq."""
-        self._quickest = self._next_quickest = (math.inf, 0)
-        """How long the quickest acknowledgement took, and how many bytes the row had."""
+        self._quickest = self._next_quickest = math.inf
         self._served = Rows()
-        self._busy_s = 0.0
-        self._last = -math.inf
-        """When the last acknowledgement came."""
+        self._served_s = 0.0
+        self._last = math.inf
+        """When the last acknowledgement came, if others waited then; else infinite."""
+        self._began = -math.inf
+        """When a row was handed out last while none was on its way."""
+        self._burst = Rows()
+        self._points: list[tuple[Rows, float]] = []
         self._periods = 0
 
     def made(self, batches: Iterable[Batch]) -> None:
@@ -78,34 +89,35 @@ class Meter:
     def handed(self, batch: Batch, now: float) -> None:
         """A row goes to the uplink."""
         self._handed = self._handed.plus(len(batch.block))
-        self._out[batch.seq] = now
+        if not self._out:
+            self._began, self._burst = now, Rows()
+        self._out[batch.seq] = now, len(batch.block)
 
     def acknowledged(self, batch: Batch, now: float) -> None:
         """The other side has a row."""
         size = len(batch.block)
         self._acknowledged = self._acknowledged.plus(size)
+        if now >= self._last:
+            self._served = self._served.plus(size)
+            self._served_s += now - self._last
         self._unacknowledged = self._unacknowledged.plus(-size, -1)
         self._lowest = min(self._lowest, self._unacknowledged)
+        self._last = now if self._unacknowledged.rows else math.inf
         self._done[batch.seq] = size
-        if (since := self._out.pop(batch.seq, None)) is not None:
-            self._serve(since, size, now)
-            self._next_quickest = min(self._next_quickest, (now - since, size))
+        if (out := self._out.pop(batch.seq, None)) is not None:
+            since = out[0]
+            self._next_quickest = min(self._next_quickest, now - since)
+            self._follow(since, size, now)
 
-    def _serve(self, since: float, size: int, now: float) -> None:
-        """Tell the time that the link worked on a row from that in which it stood idle, or the row was on its way.
-
-        A row that had to wait for the one before took the time between their acknowledgements. One that was handed to
-        an idle link took what its acknowledgement took longer than the quickest, for what it has more bytes than that:
-        a long way is no work, and rows that are all alike tell nothing.
-        """
-        quickest_s, least = self._quickest if self._quickest[0] < self._next_quickest[0] else self._next_quickest
-        last, self._last = self._last, now
-        if since + quickest_s <= last:
-            self._served = self._served.plus(size)
-            self._busy_s += now - last
-        elif now - since > quickest_s:
-            self._served = self._served.plus(size - least, 0)
-            self._busy_s += now - since - quickest_s
+    def _follow(self, since: float, size: int, now: float) -> None:
+        """Note a row of the burst that is on its way; those that were handed later than it began tell nothing."""
+        if since > self._began + min(self._quickest, self._next_quickest):
+            return
+        self._burst = self._burst.plus(size)
+        if self._points and now - self._began - self._points[-1][1] < AT_ONCE_S and self._burst.rows > 1:
+            self._points.pop()
+        if len(self._points) < POINTS:
+            self._points.append((self._burst, now - self._began))
 
     def removed(self, seqs: Iterable[int]) -> None:
         """Acknowledged rows are not on disk any more."""
@@ -115,7 +127,7 @@ class Meter:
     def begin(self) -> None:
         """A connection has ended: what was handed out will be again."""
         self._out.clear()
-        self._last = -math.inf
+        self._last = math.inf
 
     @property
     def done(self) -> Rows:
@@ -135,15 +147,17 @@ class Meter:
             handed=self._handed,
             lowest=min(self._lowest, waiting),
             standing=waiting if self._standing is None else min(waiting, self._standing),
-            quickest_s=0.0 if math.isinf(self._quickest[0]) else self._quickest[0],
+            quickest_s=0.0 if math.isinf(self._quickest) else self._quickest,
+            first=next((size for _, size in self._out.values()), 0),
             served=self._served,
-            busy_s=self._busy_s,
+            served_s=self._served_s,
+            points=self._points,
         )
-        self._served, self._busy_s = Rows(), 0.0
+        self._served, self._served_s, self._points = Rows(), 0.0, []
         self._made, self._acknowledged, self._handed = {}, Rows(), Rows()
         self._unacknowledged = self._lowest = waiting
         self._standing = None
         self._periods += 1
         if self._periods >= MEMORY:
-            self._quickest, self._next_quickest, self._periods = self._next_quickest, (math.inf, 0), 0
+            self._quickest, self._next_quickest, self._periods = self._next_quickest, math.inf, 0
         return counted

@@ -154,8 +154,10 @@ class LinkControl:
             lowest=payload(*counted.lowest),
             standing=self.waiting,
             quickest_s=counted.quickest_s,
+            first=payload(counted.first, 1) if counted.first else math.inf,
             served=payload(*counted.served),
-            busy_s=counted.busy_s,
+            served_s=counted.served_s,
+            points=tuple((payload(*rows), seconds) for rows, seconds in counted.points),
         )
         wanting = self.law.s > self.law.low + 0.01 or self.ladder.height > 0
         link = self.capacity.look(seen, wanting=wanting, own_limit=min(period.bandwidth, period.budget))

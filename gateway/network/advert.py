@@ -74,6 +74,8 @@ class Advert(msgspec.Struct, frozen=True, kw_only=True):
     """By service and stage: what ran here."""
     epochs: dict[str, int] = {}
     """By service: the epoch of the plan that is applied."""
+    epoch: int = 0
+    """The newest that it has heard of; it refuses older ones."""
     spool_bytes: int = 0
     spool_age_s: float = 0.0
     healthy: bool = True

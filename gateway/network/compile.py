@@ -6,7 +6,6 @@ every node, whatever the plan says: a child that has not heard of a change yet i
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -94,8 +93,7 @@ def _entry(entry: str, name: str, version: int, index: int, to: list[str]) -> Pi
     """What comes from other nodes behind a stage, under the names that it has at all nodes."""
     # A child's own entrance forwards under its name what it applies nothing to
     froms = [text for pipeline in (pipeline_name(name, version, index), entry) for text in transit_of(pipeline)]
-    pattern = f"(?:{'|'.join(re.escape(text) for text in froms)})(.*)"
-    step = _one("rename", RenameConfig(regex={pattern: "{1}"}, together=True))
+    step = _one("rename", RenameConfig(names={f"{text}**": "{1}" for text in froms}, together=True))
     return PipelineConfig(from_=[f"{text}**" for text in froms], steps=[step], to=list(to))
 
 

@@ -18,6 +18,7 @@ from gateway.network.links.config import ChildrenConfig, ParentConfig
 from gateway.network.names import ADAPTER, MARK, THROUGH, UPLINK
 from gateway.network.reading import service_of
 from gateway.point import compile_glob
+from gateway.store.config import QueueConfig, SpoolFull
 from pipelines.operators.shape.select_points import SelectConfig
 
 if TYPE_CHECKING:
@@ -55,7 +56,10 @@ def extended(config: GatewayConfig, applied: Applied, asks: Mapping[str, list[st
         node = config.gateway
         if network.tier is not Tier.CORE:
             adapters[ADAPTER] = ChildrenConfig(carrier=network.carrier, node=node, topics=[f"up/{node}/**"])
-            uplinks[UPLINK] = _parent(network, node, _to(network, applied))
+            way = _parent(network, node, _to(network, applied))
+            if config.store.spool.when_full is SpoolFull.THIN:  # aggregates are no samples to the stages further up
+                way = msgspec.structs.replace(way, spool=QueueConfig(when_full=SpoolFull.DROP_OLDEST))
+            uplinks[UPLINK] = way
             pipelines |= pipelines_for(network, node, applied)
         if network.neighbours:
             adapters[NEIGHBOURS] = ChildrenConfig(

@@ -108,6 +108,7 @@ class Measuring:
             speed=self._calibration.speed, operators=self._calibration.operators,
             links=self._links(status, elapsed_s, spool), inputs=inputs, points=points, stages=stages,
             epochs={name: part.epoch for name, part in self._network.effective.services.items()},
+            epoch=self._network.applied.epoch,
             spool_bytes=spool.get("bytes", 0), spool_age_s=spool.get("oldest_s", 0.0),
             healthy=not reasons, reasons=reasons, partitions=[] if workers is None else workers.held,
         )  # fmt: skip

@@ -16,6 +16,7 @@ import msgspec
 from gateway.errors import LinkError, OnpathError
 from gateway.network import applied as applying
 from gateway.network import assignment
+from gateway.network.advert import decode as decode_advert
 from gateway.network.advert import encode as encode_advert
 from gateway.network.applied import Applied
 from gateway.network.carrier.base import CarrierError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from gateway.config import GatewayConfig
     from gateway.inside import Inside
+    from gateway.network.advert import Advert
     from gateway.network.assignment import ServiceRecord
     from gateway.network.carrier.base import Carrier
     from gateway.network.config import NetworkConfig
@@ -43,6 +45,9 @@ OWNER: Final = " network"
 """Under this name the store keeps what is followed; no adapter can have it."""
 APPLIED: Final = "applied"
 ASKS: Final = "asks"
+TWIN: Final = (
+    "another process runs with this node's name, and what children send is counted twice: give one of them another name"
+)
 LONGEST_PAUSE_S: Final = 10.0
 RETRY_S: Final = 0.5
 TURN_S: Final = 0.2
@@ -63,11 +68,15 @@ class Network:
         self.asks: dict[str, list[str]] = {}
         self.services: dict[str, ServiceRecord] = {}
         self.workers: CoreWorkers | None = None
+        self.twin = False
+        """Whether another process says that it is this node."""
         self._measuring: Measuring | None = None
         self._running: asyncio.Task[None] | None = None
         self._options: NetworkConfig | None = None
         self._news = asyncio.Event()
         """An advert should go out at once."""
+        self._listed = asyncio.Event()
+        """What services there are is known: an advert without would say that nothing here is of use to any."""
         self._link = LinkState("network", lambda _state: None)
 
     def recall(self, memory: Memory) -> None:
@@ -150,6 +159,7 @@ class Network:
                 except msgspec.DecodeError as error:
                     log.warning("network: service %s cannot be read: %s", entry.key, error)
             self._news.set()
+            self._listed.set()
 
     async def _follow(self, carrier: Carrier, node: str) -> None:
         async for entries in carrier.watch("plan", node):
@@ -214,15 +224,21 @@ class Network:
     async def _advertise(self, carrier: Carrier, node: str, measuring: Measuring) -> NoReturn:
         """However long the carrier is away: all else here goes on, and a worker of the core keeps its leases."""
         detail = self._link.detail
+        await self._listed.wait()
+        written = 0
         while True:
             advert = await measuring.advert()
             try:
-                await carrier.put("nodes", node, encode_advert(advert))
+                twin = await _other(carrier, advert, written)
+                written = await carrier.put("nodes", node, encode_advert(advert))
             except CarrierError as error:
                 self._link.set(up=False, detail=str(error))
                 await asyncio.sleep(RETRY_S)
                 continue
-            self._link.set(up=True, detail=detail)
+            if twin and not self.twin:
+                log.error("network: %s", TWIN)
+            self.twin = twin
+            self._link.set(up=True, detail=TWIN if twin else detail)
             await measuring.wait(self._news)
 
     def status(self) -> dict[str, Any] | None:
@@ -234,7 +250,7 @@ class Network:
             "site": self._options.site,
             "carrier": self._options.carrier.url,
             "link": "up" if self._link.up else "down",
-            "detail": self._link.detail,
+            "detail": TWIN if self.twin else self._link.detail,
             "epoch": self.effective.epoch,
             "services": {
                 name: {"version": part.version, "epoch": part.epoch, "cut": part.cut, "parent": part.parent}
@@ -247,6 +263,17 @@ class Network:
         if self.workers is not None:
             found["core"] = self.workers.status()
         return found
+
+
+async def _other(carrier: Carrier, advert: Advert, written: int) -> bool:
+    """Whether somebody else has said that he is this node, since we wrote it under this revision."""
+    found = await carrier.get("nodes", advert.node) if written else None
+    if found is None or found.value is None or found.revision == written:
+        return False
+    try:
+        return decode_advert(found.value).boot != advert.boot
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return True
 
 
 def _told(applied: Applied) -> str:

@@ -201,7 +201,8 @@ class Simulation:
         self._begun = 0.0
         """Bytes of the first message that are through."""
         self.sent = self.seq = self.second = 0
-        self._sent_before = 0
+        self._handed = 0
+        """Payload bytes since the last period."""
         self._last = np.full(site.streams, np.nan)
         self.got: Counter[str] = Counter()
         """Of the totals: counts, and sums as whole steps, as received."""
@@ -245,6 +246,7 @@ class Simulation:
         for _, told in announced:
             self._decoder.frame(msgpack.unpackb(told, strict_map_key=False))
         self._queue.append((batch, message))
+        self._handed += len(message)
         return batch
 
     def _carry(self, carries: float) -> None:
@@ -316,9 +318,9 @@ class Simulation:
         for batch, _ in self._queue:
             waiting[batch.pipeline] = waiting.get(batch.pipeline, Rows()).plus(len(batch.block))
         counted = self.meter.take(control.aside.waiting(waiting))
-        sent, self._sent_before = self.sent - self._sent_before, self.sent
+        handed, self._handed = self._handed, 0
         control.look(
-            Period(seconds=float(self.site.every), counted=counted, sent=sent, waiting=waiting, bandwidth=self.bandwidth)
+            Period(seconds=float(self.site.every), counted=counted, sent=handed, waiting=waiting, bandwidth=self.bandwidth)
         )
         for place, (step, bound) in control.wishes().items():
             if differs(step.step.operator.bound, bound, exactly=bound == step.base):

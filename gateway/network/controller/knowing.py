@@ -107,5 +107,6 @@ class Known:
 
     @property
     def epoch(self) -> int:
-        """The newest that nodes were told."""
-        return max((one.epoch for one in self.plan.values()), default=0)
+        """The newest that nodes were told, by whatever network: the carrier may have been set up anew."""
+        told = [one.epoch for one in self.plan.values()]
+        return max([0, *told, *(advert.epoch for advert in self.adverts.values())])

@@ -19,6 +19,7 @@ from gateway.network.core.machine import Machine
 from gateway.network.core.points import Log
 from gateway.network.core.saved import RETRY_S, Saved
 from gateway.network.core.services import Running, Version, aged, running
+from gateway.network.core.time import PartitionTime
 from gateway.tasks import ended, task_group
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Holding:
         self._services, self._clock = services, clock
         self._saved = Saved(carrier, threads, self._name)
         self._machine: Machine
+        self._time: PartitionTime
         self._turn = asyncio.Lock()
         """Who has it may use the machine."""
         self._told = False
@@ -80,8 +82,10 @@ class Holding:
         corrections = self._options.corrections
         if state is None:
             self._machine = Machine(self._partition, corrections, self._clock(), Log([]))
+            self._time = PartitionTime(0, self._clock())
             return
         self._machine = await self._threads.run(Machine.of, self._partition, corrections, state)
+        self._time = PartitionTime(self._machine.stream_ns, self._clock())
         await self._publish(self._machine.outbox)  # whoever wrote it may not have come to that
 
     async def run(self, leave: asyncio.Event) -> None:
@@ -174,9 +178,9 @@ class Holding:
     async def _tick(self) -> NoReturn:
         while True:
             await asyncio.sleep(TICK_S)
-            if self._machine.wants_tick(self._clock()):
+            if self._machine.wants_tick(self._time.now_ns()):
                 async with self._turn:
-                    await self._threads.run(self._machine.tick, self._clock())
+                    await self._threads.run(self._machine.tick, self._time.now_ns())
 
     async def _look(self) -> NoReturn:
         while True:
@@ -186,7 +190,7 @@ class Holding:
             newest = {name: version for name, (version, _) in services.items()}
             missing = {name for name, _ in self._machine.versions} - newest.keys()
             removed = {name for name in missing if await self._record(name) is None}
-            await self._run(partial(aged, newest=newest, removed=removed, now_ns=self._clock()))
+            await self._run(partial(aged, newest=newest, removed=removed, now_ns=self._time.now_ns()))
 
     # Snapshots
 

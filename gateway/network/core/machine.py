@@ -174,7 +174,10 @@ class Machine:
             version = (stage.service, stage.version)
             if version not in self.versions and version not in self.refused:
                 return Stuck((), service=version)
-        self._take_batch(message, received, frames if any(map(self._knows, stages)) else None)
+        known = list(map(self._knows, stages))
+        if any(known) and not all(known):
+            self.counts["unknown-service"] += 1
+        self._take_batch(message, received, frames if any(known) else None)
         return None
 
     def _knows(self, stage: StageId) -> bool:

@@ -107,7 +107,7 @@ class _Sending:
             self._routes.append((0, to))
         elif sent is None:  # what ran before was killed: each row that there is may have gone out
             self._routes.append((self._ctx.newest + 1, to))
-        elif self._routes[-1][1] != to:
+        else:  # also where nothing has turned: this connection may end before all of that has gone out once more
             self._former |= {seq: other for other, seqs in sent.items() for seq in seqs}
             self._routes[-1] = self._routes[-1][0], to
         if self._former or len(self._routes) > MOST_ROUTES:

@@ -59,8 +59,9 @@ class Node:
     def told(self, epoch, parts, now):
         self._follow(applying.heard(self.applied, Assignment(epoch=epoch, services=parts), now * S), now)
 
-    def passed(self, now):
-        self._follow(applying.passed(self.applied, now * S), now)
+    def passed(self, now, ahead=0):
+        """What has run out by its clock, which may be ahead."""
+        self._follow(applying.passed(self.applied, (now + ahead) * S), now)
 
     def _follow(self, applied, now, delay=0):
         self.applied = applied

@@ -4,6 +4,7 @@ import pytest
 
 from gateway.errors import ConfigError
 from gateway.network.chain import StageKind, chain_of
+from gateway.network.compile import Role, pipelines_of
 from gateway.network.config import Tier
 from gateway.network.names import StageId, entry_name, pipeline_name, stage_of
 from gateway.network.reading import service_of
@@ -84,3 +85,9 @@ def test_names_lead_back():
     assert stage_of(entry_name("a.b", 3, 12)) == StageId("a.b", 3, 12)
     for text in ("demand", "@demand", "@demand.3", "@demand@x.3", "@share.b", "alert.x"):
         assert stage_of(text) is None
+
+
+def test_the_longest_name_can_be_run():
+    name = "a-" * 64
+    found = chain(DEMAND.replace("service: demand", f"service: {name}"))
+    assert len(pipelines_of(found, 1, Role("n", "s", Tier.AGGREGATION), 5, "up")) > len(found)

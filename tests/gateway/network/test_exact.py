@@ -167,13 +167,13 @@ def disturb(node, rng, epoch, now, *, inner):
         node.told(epoch, {}, now)  # what was its own drains
         return
     elif what < 0.6 and inner:
-        node.passed(now + 7200)  # and has run out by its clock
+        node.passed(now, 7200)  # and has run out by its clock
         return
     yaml = UNREADABLE if inner and rng.random() < 0.15 else VERSIONS["total", version]
     node.told(epoch, {"total": part("total", version, rng.randrange(len(CHAIN) - 1), yaml, epoch)}, now)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", [*range(5), 116])
 def test_kills_versions_and_parents_that_know_less_lose_and_double_nothing(seed):
     rng = random.Random(seed)
     core, inner, edge = grown()

@@ -8,11 +8,21 @@ from types import SimpleNamespace
 import msgspec
 
 from gateway import daemon
+from gateway.config.model import GatewayConfig
 from gateway.errors import StoreError
 from gateway.network import node
+from gateway.network.advert import Advert
+from gateway.network.advert import encode as encode_advert
 from gateway.network.applied import Applied, decode, heard, passed
 from gateway.network.assignment import Assignment, ServicePart
+from gateway.network.carrier.base import Entry
+from gateway.network.carrier.local import LocalCarrier
+from gateway.network.config import NetworkConfig
+from gateway.network.controller.knowing import Known
+from gateway.network.extended import extended
 from gateway.network.node import APPLIED, OWNER, Network
+from gateway.store.config import SpoolConfig, SpoolFull, StoreConfig
+from gateway.units import decode_quantity
 
 S = 1_000_000_000
 NOW = 1_790_000_000 * S
@@ -94,3 +104,33 @@ async def test_a_plan_that_the_store_refuses_at_first_is_not_given_up(monkeypatc
     network = Network(SimpleNamespace(intake=intake), change)
     await network._apply(heard(Applied(), told(1, total=part()), NOW))
     assert network.effective.epoch == 1
+
+
+async def test_a_second_process_of_the_same_name_is_noticed_and_a_restart_is_not(tmp_path):
+    carrier = LocalCarrier(tmp_path / "network")
+    await carrier.open()
+    try:
+        first, second = (Advert(node="agg", tier="aggregation", site="s", boot=b, number=1, every_s=2) for b in (1, 2))
+        await carrier.put("nodes", "agg", encode_advert(first))
+        assert not await node._other(carrier, second, 0), "that was the process before"
+        written = await carrier.put("nodes", "agg", encode_advert(second))
+        assert not await node._other(carrier, second, written)
+        await carrier.put("nodes", "agg", encode_advert(first))
+        assert await node._other(carrier, second, written)
+    finally:
+        await carrier.close()
+
+
+def test_what_waits_for_a_parent_is_never_thinned():
+    """Aggregates under other names, of other windows, would go into sums as if they were samples."""
+    network = msgspec.convert({"carrier": {"url": "local:/nowhere"}}, NetworkConfig, dec_hook=decode_quantity)
+    store = StoreConfig(spool=SpoolConfig(when_full=SpoolFull.THIN))
+    config = extended(GatewayConfig(gateway="h1", network=network, store=store), Applied(), {})
+    assert config.queues["@parent"].bounds.when_full is SpoolFull.DROP_OLDEST
+
+
+def test_a_carrier_that_was_set_up_anew_goes_on_behind_the_plans_that_nodes_know():
+    known = Known(lambda: 0.0)
+    advert = Advert(node="h1", tier="access", site="s", boot=1, number=1, every_s=2, epoch=41)
+    known.hear_nodes([Entry("h1", encode_advert(advert), 1)])
+    assert known.epoch == 41

@@ -172,3 +172,20 @@ async def test_receipts_that_were_lost_with_the_link_do_not_stop_it(tmp_path, mo
                 patch.setattr(LocalCarrier, "up", False)
                 await asyncio.sleep(1.2)
             await ctx.until(lambda: len(ctx.acknowledged) == 260)
+
+
+async def test_what_went_out_before_a_short_connection_goes_nowhere_else(tmp_path):
+    async with child(tmp_path) as (carrier, ctx, to), alive(carrier, "a") as a, alive(carrier, "b") as b:
+        a.silent = True
+        async with running(to("a"), ctx):
+            await live(ctx, 6)
+            await ctx.until(lambda: len(a.seqs) == 6)
+        sent = set(a.seqs)
+        async with running(to("a"), ctx):  # ends while most of it waits to go out once more
+            await ctx.until(lambda: len(a.seqs) > 6)
+        assert len(a.seqs) < 12
+        async with running(to("b"), ctx):
+            await live(ctx, 2)
+            await ctx.until(lambda: len(b.seqs) >= 2)
+            await asyncio.sleep(0.5)
+        assert not sent & set(b.seqs)

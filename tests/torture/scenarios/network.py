@@ -24,7 +24,17 @@ from gateway.network.carrier.base import CarrierError
 from gateway.network.lookup import everything
 from gateway.tasks import ended
 from tests.torture.bench import Outcome
-from tests.torture.scenarios.network_site import ACCESS, AGGREGATION, CORE, PARENTS, SERVICES, Plant, S, expected
+from tests.torture.scenarios.network_site import (
+    ACCESS,
+    AGGREGATION,
+    CORE,
+    PARENTS,
+    SERVICES,
+    Plant,
+    S,
+    expected,
+    has_samples,
+)
 
 PAUSE_S: Final = 0.06
 """Between two numbers of each access node."""
@@ -268,5 +278,7 @@ async def _told(plant: Plant) -> dict[tuple[str, int], float]:
     for service in SERVICES:
         text = await plant.network.run("service", "results", service, "--json", "--last", "1000000")
         rows: list[dict[str, Any]] = list(map(json.loads, text.splitlines()))
-        found |= {(row["point"], row["time"] // S): row["value"] for row in rows}
+        found |= {
+            (row["point"], row["time"] // S): row["value"] for row in rows if has_samples(row["point"], row["value"])
+        }
     return found

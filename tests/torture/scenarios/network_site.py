@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import math
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -73,8 +74,9 @@ class Root:
         async for _, values in records(self._carrier, "out/**"):
             now = time.monotonic()
             for (name, second), found in values.items():
-                self.revised += (name, second) in self.figures
-                self.figures[name, second] = found[-1]
+                if has_samples(name, found[-1]):
+                    self.revised += (name, second) in self.figures
+                    self.figures[name, second] = found[-1]
             for point in {name.partition("#")[0] for name, _ in values}:
                 self.arrived.setdefault(point, []).append(now)
 
@@ -206,13 +208,18 @@ class Plant:
                 record = batch["epoch"], batch["seq"]
                 if record not in seen:
                     seen.add(record)
-                    found += [(site, sample["time"], sample["value"]) for sample in batch["samples"]]
+                    found += [(site, one["time"], one["value"]) for one in batch["samples"] if one["value"] is not None]
         return [one for one in found if one[2] > self.meters.before]
 
     @property
     def raw_bytes(self) -> int:
         """Of what was accepted, as JSON."""
         return sum(self._file(node).stat().st_size for node in ACCESS)
+
+
+def has_samples(name: str, value: float | None) -> bool:
+    """Whether a figure is one of valid samples; a window of marks without values has a count of 0, and nothing else."""
+    return value is not None and not math.isnan(value) and (value > 0 or not name.endswith("#count"))
 
 
 def expected(samples: list[tuple[str, int, float]]) -> Figures:
