@@ -257,7 +257,9 @@ class Engine:
                 markers = self.store.spool.announce(uplink, now_ns)
                 committed.batches.setdefault(uplink, []).extend(markers)
 
-    def reconfigure(self, pipelines: Mapping[str, PipelineConfig], now_ns: int, learned: Memory | None = None) -> Committed:
+    def reconfigure(
+        self, pipelines: Mapping[str, PipelineConfig], now_ns: int, learned: Memory | None = None
+    ) -> Committed:
         """Exchange the pipelines; unchanged operators keep their state, the rest is flushed, not lost.
 
         ``learned`` is remembered with the exchange or not at all: why the pipelines are others now.

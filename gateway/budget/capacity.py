@@ -62,6 +62,8 @@ class Seen:
     """What waited when the newest rows came, bytes."""
     quickest_s: float
     """The shortest time that an acknowledgement took lately."""
+    quickest: float = 0.0
+    """Bytes of the row that was acknowledged so soon."""
     first: float = math.inf
     """Bytes of the row that has waited for its acknowledgement for longest, and of its head."""
     served: float = 0.0
@@ -89,7 +91,7 @@ class Capacity:
         self._deaf = 0
         """Periods in which that is not believed any more."""
         self._rate = 0.0
-        """Bytes a second that were acknowledged in the period before."""
+        """Bytes a second that were surely carried in the period before."""
         self._seconds = self._bytes = 0.0
         self._rows = self._periods = 0
 
@@ -112,8 +114,8 @@ class Capacity:
             self._seconds = self._bytes = 0.0
             self._rows = self._periods = 0
             if not self._shown(seen):
-                self._idle(seen.acknowledged / seen.seconds, seen.standing, wanting=wanting)
-        self._rate = seen.acknowledged / seen.seconds
+                self._idle(_surely(seen), seen.standing, wanting=wanting)
+        self._rate = _surely(seen)
         if self.known >= OWN_LIMIT * own_limit:
             self.known = math.inf
         return self.known
@@ -122,7 +124,7 @@ class Capacity:
         rate = seen.acknowledged / seen.seconds
         if not seen.rows:
             return seen.lowest > 0 and (self._periods > 0 or seen.lowest > BACKLOG_S * min(self.known, 1e12))
-        return seen.lowest >= max(BACKLOG_S, QUICKEST * seen.quickest_s) * rate
+        return seen.lowest >= max(BACKLOG_S * rate, QUICKEST * (seen.quickest_s * rate - seen.quickest))
 
     def _join(self, seen: Seen) -> None:
         exact = seen.served_s > 0  # not so if rows go one by one, each after the acknowledgement of the one before
@@ -184,3 +186,8 @@ class Capacity:
             self._probing = True
             self._before = self.known
             self.known *= PROBE
+
+
+def _surely(seen: Seen) -> float:
+    """Bytes a second that the link carried in a period, whatever part of the first row had gone before it."""
+    return seen.acknowledged * max(0, seen.rows - 1) / max(1, seen.rows) / seen.seconds

@@ -43,6 +43,8 @@ class Counted:
     standing: Rows
     """What waited when the newest rows came: without those, which nobody can have acknowledged yet."""
     quickest_s: float
+    quickest: int
+    """Bytes of the row that was acknowledged so soon."""
     first: int
     """Bytes of the row that has waited for its acknowledgement for longest; 0: none is on its way."""
     served: Rows
@@ -66,7 +68,8 @@ class Meter:
         """When each row was handed out that is not acknowledged, of the loop's clock, and its bytes."""
         self._done: dict[int, int] = {}
         """Bytes of rows that are acknowledged and still on disk, by seq."""
-        self._quickest = self._next_quickest = math.inf
+        self._quickest = self._next_quickest = (math.inf, 0)
+        """How long the quickest acknowledgement took, and the bytes of its row."""
         self._served = Rows()
         self._served_s = 0.0
         self._last = math.inf
@@ -106,12 +109,12 @@ class Meter:
         self._done[batch.seq] = size
         if (out := self._out.pop(batch.seq, None)) is not None:
             since = out[0]
-            self._next_quickest = min(self._next_quickest, now - since)
+            self._next_quickest = min(self._next_quickest, (now - since, size))
             self._follow(since, size, now)
 
     def _follow(self, since: float, size: int, now: float) -> None:
         """Note a row of the burst that is on its way; those that were handed later than it began tell nothing."""
-        if since > self._began + min(self._quickest, self._next_quickest):
+        if since > self._began + min(self._quickest, self._next_quickest)[0]:
             return
         self._burst = self._burst.plus(size)
         if self._points and now - self._began - self._points[-1][1] < AT_ONCE_S and self._burst.rows > 1:
@@ -147,7 +150,8 @@ class Meter:
             handed=self._handed,
             lowest=min(self._lowest, waiting),
             standing=waiting if self._standing is None else min(waiting, self._standing),
-            quickest_s=0.0 if math.isinf(self._quickest) else self._quickest,
+            quickest_s=0.0 if math.isinf(self._quickest[0]) else self._quickest[0],
+            quickest=self._quickest[1],
             first=next((size for _, size in self._out.values()), 0),
             served=self._served,
             served_s=self._served_s,
@@ -159,5 +163,5 @@ class Meter:
         self._standing = None
         self._periods += 1
         if self._periods >= MEMORY:
-            self._quickest, self._next_quickest, self._periods = self._next_quickest, math.inf, 0
+            self._quickest, self._next_quickest, self._periods = self._next_quickest, (math.inf, 0), 0
         return counted

@@ -154,6 +154,7 @@ class LinkControl:
             lowest=payload(*counted.lowest),
             standing=self.waiting,
             quickest_s=counted.quickest_s,
+            quickest=payload(counted.quickest, 1),
             first=payload(counted.first, 1) if counted.first else math.inf,
             served=payload(*counted.served),
             served_s=counted.served_s,
