@@ -25,9 +25,7 @@ from pipelines.base import OperatorConfig
 CONFIGS = Path(__file__).parents[3] / "configs"
 OTHERS = ("services/", "hub")
 """What is no gateway's configuration: services and the hub, which have tests of their own."""
-SHIPPED = sorted(
-    file for file in CONFIGS.rglob("*.y*ml") if not str(file.relative_to(CONFIGS)).startswith(OTHERS)
-)
+SHIPPED = sorted(file for file in CONFIGS.rglob("*.y*ml") if not str(file.relative_to(CONFIGS)).startswith(OTHERS))
 REFERENCE = CONFIGS / "reference.yaml"
 
 
