@@ -91,7 +91,9 @@ class Capacity:
         self._deaf = 0
         """Periods in which that is not believed any more."""
         self._rate = 0.0
-        """Bytes a second that were surely carried in the period before."""
+        """Bytes a second that were acknowledged in the period before,"""
+        self._sure = 0.0
+        """and those that were surely carried in it."""
         self._seconds = self._bytes = 0.0
         self._rows = self._periods = 0
 
@@ -114,8 +116,9 @@ class Capacity:
             self._seconds = self._bytes = 0.0
             self._rows = self._periods = 0
             if not self._shown(seen):
-                self._idle(_surely(seen), seen.standing, wanting=wanting)
-        self._rate = _surely(seen)
+                self._idle(seen, wanting=wanting)
+        self._rate = seen.acknowledged / seen.seconds
+        self._sure = _surely(seen)
         if self.known >= OWN_LIMIT * own_limit:
             self.known = math.inf
         return self.known
@@ -128,8 +131,11 @@ class Capacity:
 
     def _join(self, seen: Seen) -> None:
         exact = seen.served_s > 0  # not so if rows go one by one, each after the acknowledgement of the one before
-        self._seconds += seen.served_s if exact or not seen.rows else seen.seconds
-        self._bytes += seen.served if exact else seen.acknowledged
+        if exact:
+            self._seconds, self._bytes = seen.served_s, seen.served
+        else:
+            self._seconds += seen.seconds
+            self._bytes += seen.acknowledged
         self._rows += seen.rows
         self._periods += 1
         if not seen.rows:  # not even one row is through
@@ -160,17 +166,21 @@ class Capacity:
         self._raised += 1
         self._deaf = max(0, self._deaf - 1)
         rate = self._bursts.learn(seen.points)
-        if math.isinf(rate) or (self._deaf and rate > self.known):
+        if math.isinf(rate):  # but no row can have gone slower than its acknowledgement came
+            rate = max((size / seconds for size, seconds in seen.points if seconds > 0), default=0.0)
+            if rate < FOUND * self.known:
+                return False
+        if self._deaf and rate > self.known:
             return False
-        rate = max(rate, seen.acknowledged / seen.seconds)
         if rate > FOUND * self.known:
             self._raised = 0
         self.known = rate if math.isinf(self.known) else min(self.known + (rate - self.known) / 2, UP * self.known)
         self._before, self._probing, self._calm = self.known, False, 0
         return True
 
-    def _idle(self, rate: float, standing: float, *, wanting: bool) -> None:
-        shown = min(rate, self._rate)  # what was acknowledged just now may have been sent in the period before
+    def _idle(self, seen: Seen, *, wanting: bool) -> None:
+        shown = min(_surely(seen), self._sure)  # what is acknowledged may have been sent in the period before
+        standing, used = seen.standing, min(seen.acknowledged / seen.seconds, self._rate)
         if not self._probing and shown > self.known:
             self.known += (shown - self.known) / 2
         if math.isinf(self.known) or not wanting:
@@ -180,7 +190,7 @@ class Capacity:
         if self._probing and standing > BACKLOG_S * self._before:
             self._probing, self._calm, self.known = False, 0, max(self._before, shown)
             self._patience = min(LONGEST, 2 * self._patience)
-        elif self._probing and shown >= 0.8 * self.known:
+        elif self._probing and used >= 0.8 * self.known:
             self.known *= AGAIN
         elif not self._probing and self._calm > self._patience:
             self._probing = True

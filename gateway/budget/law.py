@@ -8,6 +8,10 @@ Each period, with C what the link carries, R what the steps make (both in bytes 
     bound  = clip(exp(s) * configured, min, max)
 
 Too much is answered fast, for the backlog grows with each second; room to spare is taken slowly, for it may not last.
+One departure: after three periods in which not half of the target was made and nothing waited, a step down is with
+0.3 instead of 0.12. That is no risk: it makes bounds narrower by a quarter at most, and what comes of it would have to
+grow with more than the second power of that to go beyond the target.
+
 s stays in the range in which some bound moves (else it would wind up while all stand at an end).
 """
 
@@ -23,6 +27,12 @@ LEAST: Final = 0.05
 """What is made for it however much waits."""
 FAST: Final = 0.6
 SLOW: Final = 0.12
+SPARE: Final = 0.3
+"""Instead of SLOW, where there is much room."""
+ROOM: Final = math.log(0.5)
+"""e, at most, and"""
+SPARE_AFTER: Final = 3
+"""so many periods on end, for that."""
 CLIP: Final = (-1.0, 1.5)
 
 
@@ -39,6 +49,8 @@ class Law:
     """e of the last period."""
     target: float = math.inf
     """Bytes a second."""
+    spare: int = 0
+    """Periods on end in which there was much room."""
 
     def range(self, low: float, high: float) -> None:
         """Where the narrowest and the widest of all bounds lie, as s."""
@@ -55,7 +67,8 @@ class Law:
             self.error = CLIP[0]
         else:
             self.error = math.log(made) - math.log(self.target) if self.target > 0 else CLIP[1]
-        gain = FAST if self.error > 0 else SLOW
+        self.spare = self.spare + 1 if self.error < ROOM and waiting <= LEAST * carried * drain_s else 0
+        gain = FAST if self.error > 0 else SPARE if self.spare >= SPARE_AFTER else SLOW
         self.s = min(max(self.s + gain * min(max(self.error, CLIP[0]), CLIP[1]), self.low), self.high)
         return self.widening
 

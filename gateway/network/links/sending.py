@@ -37,9 +37,13 @@ MOST_ROUTES: Final = 64
 """With more it is looked which of them no row needs any more."""
 SENT: Final = "sent"
 """Remembered under it: JSON, seqs that have gone out and are not confirmed, by receiver; empty while nobody knows."""
+FORMER_FIRST_S: Final = 30.0
+"""What waits for a former parent is said again after so long, for its receipt may be lost; then after four times as
+long, and so on, ..."""
 FORMER_S: Final = 6 * 3600.0
-"""What waits for a former parent is said again after so long, longer than the stream knows doubles: a receipt may be
-lost."""
+"""... up to this: while a former parent is away, its stream does not fill with repetitions."""
+ASKED: Final = "former-asked"
+"""Counted under it: how often that was."""
 RENEW_S: Final = 86_400.0
 """Directory messages are written anew after so long; the carrier keeps them for longer."""
 LOOK_S: Final = 0.5
@@ -73,7 +77,8 @@ class _Sending:
         self._routes = _routes(ctx.recall(ROUTES))
         self._former = {seq: to for to, seqs in (_seqs(ctx.recall(FORMER)) or {}).items() for seq in seqs}
         self._regained = False
-        self._until_s = self._loop.time() + FORMER_S
+        self._asked = ctx.stats.counts[ASKED]
+        self._until_s = self._loop.time() + min(FORMER_FIRST_S * 4**self._asked, FORMER_S)
         # A receipt may have been told while nobody listened. So what an earlier connection sent already is no double
         # to the stream: it comes to the receiver again, who knows it by its record id, and confirms it once more.
         self._connection = secrets.token_hex(4)
@@ -81,6 +86,8 @@ class _Sending:
     def _confirmed(self, batch: Batch) -> None:
         self._room.set()
         self._ctx.done(batch)
+        if not self._receipts.parked:
+            self._ctx.stats.counts[ASKED] = 0
         if self._regained and self._is_current(batch):  # the parent lives: what it said meanwhile is lost
             self._regained = False
             self._receipts.hasten(self._loop.time())
@@ -184,7 +191,7 @@ class _Sending:
         if self._is_current(batch):
             await self._carrier.publish(subject, payload, f"{record}/{self._connection}{again}")
             return
-        await self._carrier.publish(subject, payload, f"{record}/{int(time.time() // FORMER_S)}")
+        await self._carrier.publish(subject, payload, f"{record}/{self._asked}/{int(time.time() // FORMER_S)}")
         if self._receipts.park(batch):
             self._room.set()
             self._ctx.park(batch)
@@ -199,6 +206,7 @@ class _Sending:
         while True:
             await asyncio.sleep(min(1.0, self._config.receipt_timeout / 4))
             if self._receipts.parked and self._loop.time() > self._until_s:
+                self._ctx.stats.counts[ASKED] += 1
                 raise LinkError("begins anew, to say again what former parents have not confirmed")
             overdue = self._receipts.overdue(self._loop.time())
             if overdue:

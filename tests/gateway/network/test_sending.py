@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+import pytest
+
 from adapters.frame.ledger import Record
 from adapters.frame.receipts import receipts
 from adapters.frame.records import Reader, UnknownDirectoryError
 from gateway.directory import Directory
+from gateway.errors import LinkError
 from gateway.frame import Frame
 from gateway.network.carrier.local import LocalCarrier
 from gateway.network.config import CarrierConfig
@@ -189,3 +192,22 @@ async def test_what_went_out_before_a_short_connection_goes_nowhere_else(tmp_pat
             await ctx.until(lambda: len(b.seqs) >= 2)
             await asyncio.sleep(0.5)
         assert not sent & set(b.seqs)
+
+
+async def test_a_former_parent_whose_receipts_were_lost_is_asked_again_ever_less_often(tmp_path, monkeypatch):
+    monkeypatch.setattr(sending, "FORMER_FIRST_S", 0.3)
+    async with child(tmp_path) as (carrier, ctx, to), alive(carrier, "a") as a, alive(carrier, "b"):
+        a.silent = True
+        async with running(to("a"), ctx):
+            await live(ctx, 6)
+            await ctx.until(lambda: len(a.seqs) == 6)
+        for turn in range(2):  # the supervisor's part
+            ctx.feed.rewind()
+            with pytest.raises(LinkError, match="former parents"):
+                await asyncio.wait_for(to("b").run(ctx), 10)
+            assert ctx.stats.counts[sending.ASKED] == turn + 1
+        assert not ctx.acknowledged
+        a.silent = False
+        async with running(to("b"), ctx):
+            await ctx.until(lambda: len(ctx.acknowledged) == 6)
+        assert ctx.stats.counts[sending.ASKED] == 0
