@@ -22,10 +22,12 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.budget.bursts import Bursts
+from gateway.budget.bursts import LEAST_S, Bursts, Point
 
-BACKLOG_S: Final = 0.5
+BACKLOG_S: Final = 0.2
 """A backlog is what the link carries in so long, at least."""
+FORMED_S: Final = 0.5
+"""One that ends a probe, likewise."""
 QUICKEST: Final = 2.0
 """And in so many of the quickest acknowledgements."""
 ACKNOWLEDGED: Final = 2
@@ -65,12 +67,12 @@ class Seen:
     quickest: float = 0.0
     """Bytes of the row that was acknowledged so soon."""
     first: float = math.inf
-    """Bytes of the row that has waited for its acknowledgement for longest, and of its head."""
+    """Bytes of the row that is on its way for longest, and of its head; infinite: none is."""
     served: float = 0.0
-    """Bytes of rows that waited already when the one before was acknowledged ..."""
+    """Bytes of rows that were on their way already when the one before was acknowledged ..."""
     served_s: float = 0.0
     """... and the time between the two."""
-    points: tuple[tuple[float, float], ...] = ()
+    points: tuple[Point, ...] = ()
     """Of bursts on an idle link, see :mod:`gateway.budget.bursts`."""
 
 
@@ -125,8 +127,10 @@ class Capacity:
 
     def _busy(self, seen: Seen) -> bool:
         rate = seen.acknowledged / seen.seconds
+        if math.isinf(seen.first):  # what waits, waits for the gateway's own bandwidth or budget
+            return False
         if not seen.rows:
-            return seen.lowest > 0 and (self._periods > 0 or seen.lowest > BACKLOG_S * min(self.known, 1e12))
+            return seen.lowest > 0 and (self._periods > 0 or seen.lowest > FORMED_S * min(self.known, 1e12))
         return seen.lowest >= max(BACKLOG_S * rate, QUICKEST * (seen.quickest_s * rate - seen.quickest))
 
     def _join(self, seen: Seen) -> None:
@@ -138,12 +142,13 @@ class Capacity:
             self._bytes += seen.acknowledged
         self._rows += seen.rows
         self._periods += 1
-        if not seen.rows:  # not even one row is through
-            self.known = min(self.known, seen.first / seen.seconds)
         if exact or self._rows >= ACKNOWLEDGED or self._periods >= JOINED:
-            self._measured(self._bytes / self._seconds)
+            if self._bytes:
+                self._measured(self._bytes / self._seconds)
             self._seconds = self._bytes = 0.0
             self._rows = self._periods = 0
+        else:  # what is through, and at most all of the next row, is what was carried
+            self.known = min(self.known, (seen.acknowledged + seen.first) / seen.seconds)
 
     def _measured(self, rate: float) -> None:
         self._calm = 0
@@ -167,7 +172,7 @@ class Capacity:
         self._deaf = max(0, self._deaf - 1)
         rate = self._bursts.learn(seen.points)
         if math.isinf(rate):  # but no row can have gone slower than its acknowledgement came
-            rate = max((size / seconds for size, seconds in seen.points if seconds > 0), default=0.0)
+            rate = max((size / seconds for _, size, seconds in seen.points if seconds >= LEAST_S), default=0.0)
             if rate < FOUND * self.known:
                 return False
         if self._deaf and rate > self.known:
@@ -187,7 +192,7 @@ class Capacity:
             self._calm = 0
             return
         self._calm += 1
-        if self._probing and standing > BACKLOG_S * self._before:
+        if self._probing and standing > FORMED_S * self._before:
             self._probing, self._calm, self.known = False, 0, max(self._before, shown)
             self._patience = min(LONGEST, 2 * self._patience)
         elif self._probing and used >= 0.8 * self.known:

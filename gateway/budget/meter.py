@@ -48,11 +48,11 @@ class Counted:
     first: int
     """Bytes of the row that has waited for its acknowledgement for longest; 0: none is on its way."""
     served: Rows
-    """Rows that waited already when the one before was acknowledged ..."""
+    """Rows that were on their way already when the one before was acknowledged ..."""
     served_s: float
     """... and the time between the two: exact, however few they are."""
-    points: list[tuple[Rows, float]]
-    """Of bursts on an idle link: what was acknowledged of one so far, and how many seconds after its begin."""
+    points: list[tuple[float, Rows, float]]
+    """Of bursts on an idle link: when it began, what was acknowledged of it so far, and how many seconds after that."""
 
 
 class Meter:
@@ -72,12 +72,12 @@ class Meter:
         """How long the quickest acknowledgement took, and the bytes of its row."""
         self._served = Rows()
         self._served_s = 0.0
-        self._last = math.inf
-        """When the last acknowledgement came, if others waited then; else infinite."""
+        self._last = -math.inf
+        """When the last acknowledgement came."""
         self._began = -math.inf
         """When a row was handed out last while none was on its way."""
         self._burst = Rows()
-        self._points: list[tuple[Rows, float]] = []
+        self._points: list[tuple[float, Rows, float]] = []
         self._periods = 0
 
     def made(self, batches: Iterable[Batch]) -> None:
@@ -100,15 +100,14 @@ class Meter:
         """The other side has a row."""
         size = len(batch.block)
         self._acknowledged = self._acknowledged.plus(size)
-        if now >= self._last:
-            self._served = self._served.plus(size)
-            self._served_s += now - self._last
         self._unacknowledged = self._unacknowledged.plus(-size, -1)
         self._lowest = min(self._lowest, self._unacknowledged)
-        self._last = now if self._unacknowledged.rows else math.inf
         self._done[batch.seq] = size
         if (out := self._out.pop(batch.seq, None)) is not None:
-            since = out[0]
+            since, last, self._last = out[0], self._last, now
+            if since <= last:
+                self._served = self._served.plus(size)
+                self._served_s += now - last
             self._next_quickest = min(self._next_quickest, (now - since, size))
             self._follow(since, size, now)
 
@@ -117,10 +116,10 @@ class Meter:
         if since > self._began + min(self._quickest, self._next_quickest)[0]:
             return
         self._burst = self._burst.plus(size)
-        if self._points and now - self._began - self._points[-1][1] < AT_ONCE_S and self._burst.rows > 1:
+        if self._points and self._points[-1][0] == self._began and now - self._began - self._points[-1][2] < AT_ONCE_S:
             self._points.pop()
         if len(self._points) < POINTS:
-            self._points.append((self._burst, now - self._began))
+            self._points.append((self._began, self._burst, now - self._began))
 
     def removed(self, seqs: Iterable[int]) -> None:
         """Acknowledged rows are not on disk any more."""
@@ -130,7 +129,6 @@ class Meter:
     def begin(self) -> None:
         """A connection has ended: what was handed out will be again."""
         self._out.clear()
-        self._last = math.inf
 
     @property
     def done(self) -> Rows:

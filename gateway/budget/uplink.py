@@ -158,7 +158,7 @@ class LinkControl:
             first=payload(counted.first, 1) if counted.first else math.inf,
             served=payload(*counted.served),
             served_s=counted.served_s,
-            points=tuple((payload(*rows), seconds) for rows, seconds in counted.points),
+            points=tuple((began, payload(*rows), seconds) for began, rows, seconds in counted.points),
         )
         wanting = self.law.s > self.law.low + 0.01 or self.ladder.height > 0
         link = self.capacity.look(seen, wanting=wanting, own_limit=min(period.bandwidth, period.budget))

@@ -320,7 +320,9 @@ class Simulation:
         counted = self.meter.take(control.aside.waiting(waiting))
         handed, self._handed = self._handed, 0
         control.look(
-            Period(seconds=float(self.site.every), counted=counted, sent=handed, waiting=waiting, bandwidth=self.bandwidth)
+            Period(
+                seconds=float(self.site.every), counted=counted, sent=handed, waiting=waiting, bandwidth=self.bandwidth
+            )
         )
         for place, (step, bound) in control.wishes().items():
             if differs(step.step.operator.bound, bound, exactly=bound == step.base):

@@ -79,9 +79,12 @@ async def wider_batch(folder):
     return next((one for one in batches(folder, "live") if one.get("bounds") and one["bounds"][0]["absolute"] > 0.3), 0)
 
 
-async def test_rungs_are_taken_one_by_one_and_given_back(tmp_path):
+@pytest.mark.alone
+async def test_rungs_are_taken_one_by_one_and_given_back(tmp_path, monkeypatch):
     """Summaries now and the samples later; then what comes is shed, told as lost; then all in the reverse order."""
-    config = text(tmp_path, "max: 1.2x, rungs: [summarise, shed], summary: 1s", "6kB/s")
+    monkeypatch.setattr("gateway.budget.ladder.SOON", 0)  # else each is given back later than the one before
+    monkeypatch.setattr("gateway.budget.ladder.FADES", 0.95)
+    config = text(tmp_path, "max: 1.2x, rungs: [summarise, shed], summary: 1s", "12kB/s").replace("300ms", "200ms")
     async with inside(tmp_path, config) as daemon:
         async with feeding(daemon, 40):
             await until(lambda: at_height(daemon, 1))

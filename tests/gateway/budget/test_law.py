@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.batch import Batch
+from gateway.budget.bursts import Bursts
 from gateway.budget.capacity import PATIENCE, Capacity, Seen
 from gateway.budget.ladder import DOWN, UP, Ladder
-from gateway.budget.law import CLIP, Law, target_of
+from gateway.budget.law import CLIP, SPARE_AFTER, Law, target_of
+from gateway.budget.meter import Meter, Rows
 from gateway.budget.payload import Payload
+from gateway.frame import Frame
 
 RATES = st.floats(0, 1e9, allow_nan=False)
 
@@ -36,6 +41,22 @@ def test_too_much_is_answered_fast_and_room_is_taken_slowly():
     assert law.s == pytest.approx(0.48 + 0.9 - 0.12)
 
 
+def test_much_room_is_taken_faster_after_a_while_and_only_if_nothing_waits():
+    def steps(made, waiting):
+        law = Law()
+        law.range(0.0, 5.0)
+        law.s = 5.0
+        before = [law.s] + [0.0] * 5
+        for at in range(5):
+            law.step(made, 100.0, waiting, 10.0)
+            before[at + 1] = law.s
+        return [round(a - b, 3) for a, b in itertools.pairwise(before)]
+
+    assert steps(20.0, 0.0) == [0.12] * (SPARE_AFTER - 1) + [0.3] * (6 - SPARE_AFTER)
+    assert max(steps(20.0, 200.0)) <= 0.12
+    assert max(steps(60.0, 0.0)) < 0.12
+
+
 def test_a_link_with_nothing_left_wants_the_widest_bounds():
     law = Law()
     law.range(0.0, 2.0)
@@ -56,7 +77,7 @@ def test_the_state_never_leaves_its_range(periods, low, high):
 
 
 def busy(rate, lowest=1e9):
-    return Seen(seconds=5.0, acknowledged=5 * rate, rows=50, lowest=lowest, quickest_s=0.01)
+    return Seen(seconds=5.0, acknowledged=5 * rate, rows=50, lowest=lowest, quickest_s=0.01, first=99.0)
 
 
 def calm(rate):
@@ -76,17 +97,24 @@ def test_a_backlog_through_all_of_a_period_measures_the_link():
     assert found.look(busy(48.0), wanting=False) == 44.0  # else half of it
 
 
+def test_what_waits_for_the_own_bandwidth_tells_nothing():
+    found = Capacity()
+    for _ in range(20):
+        found.look(Seen(seconds=5.0, acknowledged=0.0, rows=0, lowest=1e6, quickest_s=0.01), wanting=True)
+    assert found.known == math.inf
+
+
 def test_a_long_way_is_no_backlog():
     found = Capacity()
-    seen = Seen(seconds=5.0, acknowledged=500.0, rows=50, lowest=90.0, quickest_s=0.9)
+    seen = Seen(seconds=5.0, acknowledged=500.0, rows=50, lowest=90.0, quickest_s=0.9, first=10.0)
     assert found.look(seen, wanting=True) == math.inf
 
 
 def test_long_rows_on_a_slow_link_are_measured_over_several_periods():
     found = Capacity()
     found.look(busy(100.0), wanting=True)
-    nothing = Seen(seconds=5.0, acknowledged=0.0, rows=0, lowest=1e6, quickest_s=0.01)
-    one = Seen(seconds=5.0, acknowledged=300.0, rows=1, lowest=1e6, quickest_s=0.01)
+    nothing = Seen(seconds=5.0, acknowledged=0.0, rows=0, lowest=1e6, quickest_s=0.01, first=900.0)
+    one = Seen(seconds=5.0, acknowledged=300.0, rows=1, lowest=1e6, quickest_s=0.01, first=900.0)
     assert [found.look(seen, wanting=True) for seen in (nothing, one, nothing)] == [100.0] * 3
     assert found.look(one, wanting=True) == pytest.approx(30.0)
 
@@ -108,6 +136,78 @@ def test_a_link_that_got_better_is_found_by_probing_and_one_that_did_not_is_left
         better.look(calm(130.0), wanting=True)
     assert better.known == 600.0
     assert better.look(busy(500.0), wanting=True) == 500.0
+
+
+def bursts(way, rate, *sizes, periods=6):
+    """A burst a period with rows of these sizes."""
+    found = Bursts()
+    said = math.inf
+    for at in range(periods):
+        sent, points = 0.0, []
+        for size in sizes[at % len(sizes)] if isinstance(sizes[0], tuple) else sizes:
+            sent += size
+            points.append((float(at), sent, way + sent / rate))
+        said = found.learn(points)
+    return said
+
+
+def test_rows_behind_each_other_tell_the_rate_however_long_the_way():
+    assert bursts(0.9, 100.0, 50.0, 80.0) == pytest.approx(100)
+    assert bursts(0.0, 700.0, 500.0, 300.0, 400.0) == pytest.approx(700)
+
+
+def test_rows_that_go_alone_tell_it_if_they_differ():
+    assert bursts(0.9, 100.0, (50.0,), (90.0,)) == pytest.approx(100)
+    assert bursts(0.9, 100.0, (50.0,), (50.0,)) == math.inf
+    assert bursts(0.0, 1e6, 50.0, 80.0) == math.inf  # too soon to tell: many links let a little through at once
+    assert Bursts().learn([]) == math.inf
+
+
+def test_bursts_show_a_link_that_got_better_without_a_probe_and_are_not_believed_after_they_misled():
+    found = Capacity()
+    found.look(busy(100.0), wanting=True)
+    fast = [(0.0, 300.0, 0.5), (0.0, 600.0, 1.0)]
+
+    def shows(*points):
+        return Seen(seconds=5.0, acknowledged=400.0, rows=4, lowest=0.0, quickest_s=0.01, points=points)
+
+    for _ in range(9):
+        found.look(shows(*fast, (1.0, 300.0, 0.5), (1.0, 600.0, 1.0)), wanting=True)
+    assert found.known == pytest.approx(600, rel=0.01)
+    assert not found.probing
+    assert found.look(busy(100.0), wanting=True) == 100.0  # it was no better, it only lets some through at once
+    for _ in range(5):
+        found.look(shows(*fast), wanting=True)
+    assert found.known == 100.0
+
+
+def batch(seq, size):
+    return Batch(seq, "p", 0, Frame.of([0], [0], [0.0]), block=bytes(size))
+
+
+def test_what_is_measured_in_a_backlog_is_exact_however_few_rows_there_are():
+    """Three rows of 300 bytes at 100 bytes a second, in periods of four seconds: one or two are through in each."""
+    meter, capacity = Meter(), Capacity()
+    rows = [batch(seq, 300) for seq in range(12)]
+    meter.made(rows)
+    for row in rows:
+        meter.handed(row, 0.0)
+    said = []
+    for period in range(1, 8):
+        for row in rows:
+            if period * 4 - 4 < 3 * (row.seq + 1) <= period * 4:
+                meter.acknowledged(row, 3.0 * (row.seq + 1))
+        left = Rows(300 * (12 - period * 4 // 3), 12 - period * 4 // 3)
+        counted = meter.take(left)
+        said.append(counted.served.size / counted.served_s if counted.served_s else math.inf)
+        seen = Seen(
+            seconds=4.0, acknowledged=counted.acknowledged.size, rows=counted.acknowledged.rows,
+            lowest=counted.lowest.size, quickest_s=0.1, first=counted.first, served=counted.served.size,
+            served_s=counted.served_s,
+        )  # fmt: skip
+        capacity.look(seen, wanting=True)
+    assert {rate for rate in said if not math.isinf(rate)} == {100.0}
+    assert capacity.known == pytest.approx(100.0)
 
 
 def test_nobody_probes_who_wants_no_more():

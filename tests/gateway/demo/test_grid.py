@@ -39,7 +39,8 @@ async def test_an_area_is_exact_and_its_outage_is_found(tmp_path):
 
 async def test_an_interrupt_leaves_nothing_behind(tmp_path):
     code, said = await interrupted(tmp_path, "grid", "--meters", "12")
-    assert (code, said.strip()) == (130, "interrupted: everything is stopped")
+    # Whoever watches the event loop for slowness writes there, too
+    assert (code, said.strip().splitlines()[-1]) == (130, "interrupted: everything is stopped")
     assert left_behind(tmp_path) == []
 
 

@@ -27,7 +27,8 @@ async def test_devices_join_by_themselves_and_floors_are_exact(tmp_path):
 
 async def test_an_interrupt_leaves_nothing_behind(tmp_path):
     code, said = await interrupted(tmp_path, "park", "--rooms", "2", "--units", "1")
-    assert (code, said.strip()) == (130, "interrupted: everything is stopped")
+    # Whoever watches the event loop for slowness writes there, too
+    assert (code, said.strip().splitlines()[-1]) == (130, "interrupted: everything is stopped")
     assert left_behind(tmp_path) == []
 
 

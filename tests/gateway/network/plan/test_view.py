@@ -111,7 +111,7 @@ def test_scarce_cpu_and_a_narrow_link_are_reasons():
 
 
 def test_intents_are_judged():
-    text = WINDOWED.replace("every: 1m", "every: 1m, lateness: 1s") + "intent: {latency: 2s, bytes_per_day: 1B}\n"
+    text = WINDOWED.replace("every: 1m", "every: 1m, lateness: 1s") + "intent: {latency: 1s, bytes_per_day: 1B}\n"
     told, _ = foreseen(network(node("g")), [wanted(text)])
     met = {one.name: one for one in told["load"].intents}
     assert met["latency"].met is False
