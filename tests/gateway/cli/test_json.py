@@ -148,6 +148,8 @@ def test_it_parses(onpath, site, verb):
     for name, place in places.items():
         words = [word.replace(name, str(place)) for word in words]
     code, out, err = onpath(*verb.split(), *words, "--json")
+    if verb == "coap discover" and code:  # a question by datagram, to a process that is busy beside other tests
+        code, out, err = onpath(*verb.split(), *words, "--json")
     assert code in CODES.get(verb, {0}), err
     assert out.strip(), f"{verb} printed nothing: {err}"
     try:
