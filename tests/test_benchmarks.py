@@ -44,6 +44,8 @@ ROWS = {
     | {f"codec-{what}-{size}" for what in ("encode", "decode") for size in (100, 1000, 2000, 10_000)}
     | {f"codec-small-{size}" for size in (10, 30, 100)},
 }
+DIFFERENCES = {"console-nobody", "console-browsers"}
+"""What one gateway costs more than another in the same seconds: on a busy machine chance may favour either."""
 COUPLED = {"mqtt-qos0", "mqtt-qos1", "mqtt-qos0-paced", "mqtt-qos1-paced", "modbus-uint16", "modbus-float32"}
 
 
@@ -61,7 +63,8 @@ def test_every_row_is_measured_and_nothing_is_lost_in_it(name):
     assert len(names) == len(rows)
     for row in rows:
         assert math.isfinite(row.measured)
-        assert row.measured >= 0  # the kernel counts CPU in ticks of 10 ms: tiny runs may take none
+        # The kernel counts CPU in ticks of 10 ms: tiny runs may take none
+        assert row.measured >= 0 or row.name in DIFFERENCES
         assert row.unit
         assert (row.ok is None) == (not row.bar)
         assert row.reference is None or row.reference >= 0
