@@ -46,6 +46,11 @@ def clock(time_ms: int) -> str:
     return time.strftime("%H:%M:%S", time.gmtime(time_ms / 1000))
 
 
+def begins(since_ms: int) -> str:
+    """When a version of a service takes over; empty once it has."""
+    return f"takes samples from {moment(since_ms)} on" if since_ms > time.time() * 1000 else ""
+
+
 def moment(time_ms: int) -> str:
     """Date and time in UTC, with milliseconds."""
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time_ms // 1000)) + f".{time_ms % 1000:03}Z"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from gateway.cli.figures import count, rate, size, span
+from gateway.cli.figures import begins, count, rate, size, span
 from gateway.cli.nodes import facts_of_network, shortened, troubles
 from gateway.cli.printing import lines_of, show
 from gateway.cli.top_table import Cell, Column, Row, Spans, Table
@@ -68,6 +68,8 @@ def _row(one: Standing) -> Row:
 
 
 def _follow(one: Standing) -> Iterator[Spans]:
+    if later := begins(one.since_ms):
+        yield [(f"  {one.service}: version {one.planned} {later}", "")]
     if one.behind:
         yield [(f"  {one.service}: not yet at epoch {one.epoch}: {shortened(one.behind)}", "warn")]
     if one.silent:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from gateway.cli.figures import count, size, span
+from gateway.cli.figures import begins, count, size, span
 from gateway.cli.printing import lines_of, show
 from gateway.cli.top_table import Cell, Column, Row, Spans, Table
 from gateway.cli.top_views import TONES, alerts, budget, number, word
@@ -111,7 +111,8 @@ def _network(found: Mapping[str, Any] | None) -> list[Spans]:
     for name, part in found["services"].items():
         to = f" to {part['parent']}" if part["parent"] else " to the core"
         told = f"  {name}, version {part['version']}: up to stage {part['cut']},{to}, by plan {part['epoch']}"
-        lines.append([(told, "")])
+        later = begins(part["since_ms"])
+        lines.append([(told, ""), (f", {later}" if later else "", "dim")])
     for word_, names in (("runs out", found["draining"]), ("begins at its next window", found["waiting"])):
         lines += [[(f"  {name} {word_}", "dim")] for name in names]
     if "core" in found:

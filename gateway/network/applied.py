@@ -1,7 +1,8 @@
 """What a node runs for services: the assignment that it follows, and what still runs out. Pure.
 
-A service switches versions make before break: the new one takes the samples from its first window on, the old one
-keeps its entrances for what is on its way from below, without a source of its own, and goes when that must have come.
+A service switches versions make before break: the new one takes the samples from a moment on that is the same at all
+nodes, by the samples' own time; the old one takes those before, and what is on its way from below, and goes when that
+must have come.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ class Draining(msgspec.Struct, frozen=True, kw_only=True):
 
     part: ServicePart
     until_ns: int
+    before_ns: int = 0
+    """It still takes the node's own samples that are older than this, UTC; 0: none."""
 
 
 class Applied(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +61,9 @@ def heard(applied: Applied, news: Assignment, now_ns: int) -> Applied:
         else:
             _begin(services, draining, name, part, now_ns)
     for name in services.keys() - news.services.keys():
+        for key, one in draining.items():
+            if key.startswith(f"{name}@"):
+                draining[key] = msgspec.structs.replace(one, before_ns=0)
         _drain(draining, name, services.pop(name), now_ns)
     return Applied(epoch=news.epoch, services=services, draining=draining, waiting=waiting)
 
@@ -87,13 +93,14 @@ def _begin(
 ) -> None:
     known = services.get(name)
     if known is not None and known.version != part.version:
-        _drain(draining, name, known, now_ns)
+        _drain(draining, name, known, now_ns, part.since_ns)
     services[name] = part
     draining.pop(f"{name}@{part.version}", None)
 
 
-def _drain(draining: dict[str, Draining], name: str, part: ServicePart, now_ns: int) -> None:
-    draining[f"{name}@{part.version}"] = Draining(part=part, until_ns=now_ns + DRAIN_NS)
+def _drain(draining: dict[str, Draining], name: str, part: ServicePart, now_ns: int, before_ns: int = 0) -> None:
+    until_ns = max(now_ns, before_ns) + DRAIN_NS
+    draining[f"{name}@{part.version}"] = Draining(part=part, until_ns=until_ns, before_ns=before_ns)
 
 
 def encode(applied: Applied) -> bytes:

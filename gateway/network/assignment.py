@@ -7,6 +7,8 @@ from typing import Final
 import msgspec
 
 EARLIER: Final = 8
+LONGEST_EDGE_NS: Final = 86_400 * 10**9
+"""So long a change waits for an edge of windows, at most."""
 HEAD: Final = "plan/head"
 """In the bucket ``facts``: the newest epoch, and who made it."""
 
@@ -24,6 +26,9 @@ class ServicePart(msgspec.Struct, frozen=True, kw_only=True):
     """Where to; empty: the core."""
     from_ns: int = 0
     """From when on, UTC; 0: at once."""
+    since_ns: int = 0
+    """Which samples are this version's, by their own time, UTC: those from here on; 0: all. Those before are the one's
+    that it replaces. Set once for a version, so that all nodes cut at the same sample."""
     yaml: str = ""
     """The service itself, so that a node needs nothing else."""
 

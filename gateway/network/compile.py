@@ -14,6 +14,7 @@ import msgspec
 from gateway.config.model import PipelineConfig, Step
 from gateway.network.chain import StageKind
 from gateway.network.config import Tier
+from gateway.network.gate import gate
 from gateway.network.names import MARK, THROUGH, TRANSIT, entry_name, pipeline_name, transit_of
 from pipelines.operators.aggregate.merge import MergeConfig
 from pipelines.operators.aggregate.window import WindowConfig
@@ -39,7 +40,10 @@ class Role:
     tier: Tier
     labels: dict[str, str] = field(default_factory=dict)
     source: bool = True
-    """Whether it takes samples of its own adapters; an old version that is drained does not."""
+    """Whether it takes samples of its own adapters."""
+    since_ns: int = 0
+    before_ns: int = 0
+    """Which of them, by their own time: of which version they are (:mod:`gateway.network.gate`)."""
 
 
 def pipelines_of(
@@ -81,11 +85,12 @@ def _source(chain: Chain, role: Role, to: list[str]) -> PipelineConfig:
     inputs = chain.service.inputs
     labels = role.labels | {"site": role.site, "node": role.node}
     steps = [
+        *gate(role.since_ns, role.before_ns),
         _one("label", LabelConfig(set=labels)),
         _one("rename", RenameConfig(regex={"(.*)": f"{role.node}/{{1}}"})),
     ]
     if inputs.labels:
-        steps.insert(1, _one("select", SelectConfig(labels=dict(inputs.labels))))
+        steps.insert(-1, _one("select", SelectConfig(labels=dict(inputs.labels))))
     return PipelineConfig(from_=list(inputs.globs), steps=steps, to=list(to))
 
 

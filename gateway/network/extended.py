@@ -98,14 +98,14 @@ def _chain(yaml: str) -> Chain | None:
 
 def pipelines_for(network: NetworkConfig, node: str, applied: Applied) -> dict[str, PipelineConfig]:
     """What a node outside the core runs for the network."""
-    parts = [(part, True) for part in applied.services.values()]
-    parts += [(draining.part, False) for draining in applied.draining.values()]
+    parts = [(part, True, 0) for part in applied.services.values()]
+    parts += [(one.part, one.before_ns > 0, one.before_ns) for one in applied.draining.values()]
     found: dict[str, PipelineConfig] = {}
-    for part, source in parts:
+    for part, source, before_ns in parts:
         chain = chain_for(part)
         if chain is not None:
             mine = source and chain.service.inputs.at(network.site)
-            role = Role(node, network.site, network.tier, network.labels, source=mine)
+            role = Role(node, network.site, network.tier, network.labels, mine, part.since_ns, before_ns)
             found |= pipelines_of(chain, part.version, role, min(part.cut, len(chain)), UPLINK)
     return found | {THROUGH: through(found, UPLINK)}
 

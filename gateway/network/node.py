@@ -253,7 +253,13 @@ class Network:
             "detail": TWIN if self.twin else self._link.detail,
             "epoch": self.effective.epoch,
             "services": {
-                name: {"version": part.version, "epoch": part.epoch, "cut": part.cut, "parent": part.parent}
+                name: {
+                    "version": part.version,
+                    "epoch": part.epoch,
+                    "cut": part.cut,
+                    "parent": part.parent,
+                    "since_ms": part.since_ns // 1_000_000,
+                }
                 for name, part in self.effective.services.items()
             },
             "draining": sorted(self.effective.draining),

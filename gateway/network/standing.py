@@ -48,6 +48,8 @@ class Standing:
     """Version that is planned; 0: none."""
     epoch: int
     """Newest of the plan's parts; 0: none."""
+    since_ms: int
+    """From which time on samples are the planned version's, UTC; 0: all are, there was none before it."""
     nodes: int
     """With a part in the plan."""
     follow: dict[int, list[str]] = field(default_factory=dict)
@@ -78,7 +80,8 @@ class Standing:
         return {
             "service": self.service, "state": self.state, "version": self.version, "removed": self.removed,
             "applied_ms": self.applied_ms, "by": self.by, "planned_version": self.planned, "epoch": self.epoch,
-            "nodes": self.nodes, "epochs": {str(epoch): names for epoch, names in sorted(self.follow.items())},
+            "since_ms": self.since_ms, "nodes": self.nodes,
+            "epochs": {str(epoch): names for epoch, names in sorted(self.follow.items())},
             "behind": self.behind, "silent": self.silent, "points": self.points,
             "tiers": {tier.value: facts.as_dict() for tier, facts in self.tiers.items()}, "raw": self.raw,
         }  # fmt: skip
@@ -106,6 +109,7 @@ def _standing(facts: Facts, name: str) -> Standing:
         by="" if record is None else record.by,
         planned=max((part.version for part in parts.values()), default=0),
         epoch=max((part.epoch for part in parts.values()), default=0),
+        since_ms=max((part.since_ns for part in parts.values()), default=0) // 1_000_000,
         nodes=len(parts),
         raw=None if told is None else told.raw_to_core,
     )

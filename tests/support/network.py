@@ -94,13 +94,16 @@ class Net:
         file.write_text(yaml)
         await self.run("service", "apply", str(file))
 
-    async def plan(self, yaml: str, cuts: dict[str, int], parents: dict[str, str], version: int = 1) -> int:
+    async def plan(
+        self, yaml: str, cuts: dict[str, int], parents: dict[str, str], version: int = 1, since_ns: int = 0
+    ) -> int:
         """Assign a service as a controller does; the epoch."""
         self._epoch += 1
         name = yaml.partition("service:")[2].split()[0]
         for node, cut in cuts.items():
             part = ServicePart(
-                version=version, epoch=self._epoch, cut=cut, parent=parents.get(node, ""), yaml=yaml
+                version=version, epoch=self._epoch, cut=cut, parent=parents.get(node, ""), yaml=yaml,
+                since_ns=since_ns,
             )  # fmt: skip
             plan = Assignment(epoch=self._epoch, services={name: part})
             await self.carrier.put("plan", node, assignment.encode(plan))

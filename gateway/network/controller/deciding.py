@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from gateway.network.assignment import Assignment, ServicePart
+from gateway.network.assignment import LONGEST_EDGE_NS, Assignment, ServicePart
+from gateway.network.extended import chain_for
 from gateway.network.plan.hysteresis import Hysteresis, Offer
 from gateway.network.plan.prices import subtree_costs
 from gateway.network.plan.problem import Bools, Floats, Ints, Problem, Tables, is_monotone
@@ -15,10 +17,10 @@ from gateway.network.plan.repair import held
 from gateway.network.plan.shedding import Drop, without
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from gateway.network.advert import Advert
-    from gateway.network.controller.view import View
+    from gateway.network.controller.view import View, Wanted
     from gateway.network.plan.solve import Plan
 
 SCARCE_PART: Final = 0.1
@@ -31,6 +33,8 @@ TOLERANCE: Final = 0.05
 """So far, relatively, what runs may be above what there is by the estimates, before it counts."""
 LEAD_NS: Final = 5 * 10**9
 """A window edge that is nearer is not waited for: the news may come later than it."""
+VERSION_LEAD_NS: Final = 10 * 10**9
+"""So long before a version begins its nodes are told: what one hears of too late, counts in the version before."""
 
 
 @dataclass
@@ -194,6 +198,7 @@ def assignments(
         now_ns: UTC.
     """
     found: dict[str, Assignment] = {}
+    begins = [begins_ns(wanted, running.values(), now_ns) for wanted in view.wanted]
     for node, advert in enumerate(view.nodes):
         before = running.get(advert.node)
         old = {} if before is None else before.services
@@ -203,9 +208,11 @@ def assignments(
             if cut < 0:
                 continue
             known = old.get(wanted.name)
+            moves = known is not None and known.version == wanted.version and not decision.at_once[node]
             part = ServicePart(
                 version=wanted.version, epoch=epoch, cut=cut, parent=view.parent_of(node), yaml=wanted.yaml,
-                from_ns=0 if known is None or decision.at_once[node] else _edge(wanted.chain.window_s, now_ns),
+                from_ns=_edge(wanted.chain.window_s, now_ns) if moves else 0,
+                since_ns=0 if known is None else known.since_ns if known.version == wanted.version else begins[s],
             )  # fmt: skip
             parts[wanted.name] = known if known is not None and _same(known, part) else part
         if parts != old:
@@ -215,6 +222,25 @@ def assignments(
 
 def _same(known: ServicePart, part: ServicePart) -> bool:
     return (known.version, known.cut, known.parent) == (part.version, part.cut, part.parent)
+
+
+def begins_ns(wanted: Wanted, running: Iterable[Assignment], now_ns: int) -> int:
+    """From which time on samples are this version's, UTC: an edge that its windows and those before it have in common.
+
+    What a node was told once holds for all of them, also of a controller that leads later.
+    """
+    parts = [part for one in running for name, part in one.services.items() if name == wanted.name]
+    told = max((part.since_ns for part in parts if part.version == wanted.version), default=0)
+    earlier = [part for part in parts if part.version < wanted.version]
+    if told or not earlier:
+        return told
+    soonest = max(now_ns + VERSION_LEAD_NS, *(part.since_ns for part in earlier))
+    chains = [chain for part in earlier if (chain := chain_for(part)) is not None]
+    windows = [round(chain.window_s * 1e9) for chain in (wanted.chain, *chains)]
+    step = math.lcm(*(window for window in windows if window))
+    if step > LONGEST_EDGE_NS:
+        step = windows[0]
+    return -(-soonest // step) * step if step else soonest
 
 
 def _edge(window_s: float, now_ns: int) -> int:

@@ -1,7 +1,7 @@
 """Which services a partition runs, in which versions. Pure.
 
-A version is there from its first batch on, and until it is replaced and :data:`DRAIN_NS` have passed, or its service
-is removed. Its YAML is in the snapshot: what is on its way of an old version finds its chain everywhere.
+A version is there from its first batch on, until :data:`DRAIN_NS` after the first batch of the one that replaces it, or
+its service is removed. Its YAML is in the snapshot: what is on its way of an old version finds its chain everywhere.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from gateway.network.applied import DRAIN_NS
-from gateway.network.assignment import ServiceRecord
+from gateway.network.assignment import LONGEST_EDGE_NS, ServiceRecord
 from gateway.network.compile import Role, pipelines_of
 from gateway.network.config import Tier, core_subject, partition_of
 from gateway.network.extended import chain_for
@@ -81,10 +81,14 @@ def aged(
         now_ns: the partition's time.
     """
     kept: dict[Version, Running] = {}
+    last = {name: max(version for other, version in versions if other == name) for name, _ in versions}
     for (name, version), one in versions.items():
         if name in removed or 0 < one.until_ns <= now_ns:
             continue
-        replaced = newest.get(name, version) > version
-        until_ns = (one.until_ns or now_ns + DRAIN_NS) if replaced else 0
+        until_ns = 0
+        if newest.get(name, version) > version:
+            # The new one begins with a window of its own, and may have nothing to say here
+            latest = now_ns + DRAIN_NS + (LONGEST_EDGE_NS if last[name] == version else 0)
+            until_ns = min(one.until_ns or latest, latest)
         kept[name, version] = one if until_ns == one.until_ns else Running(one.yaml, one.chain, until_ns)
     return kept

@@ -33,8 +33,8 @@ PART = partition_of(SITE)
 EPOCH = 7
 
 
-def part(name, version, cut, yaml, epoch, parent=""):
-    return ServicePart(version=version, epoch=epoch, cut=cut, yaml=yaml, parent=parent)
+def part(name, version, cut, yaml, epoch, parent="", since=0):
+    return ServicePart(version=version, epoch=epoch, cut=cut, yaml=yaml, parent=parent, since_ns=since * S)
 
 
 class Node:

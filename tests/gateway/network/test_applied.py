@@ -9,8 +9,8 @@ from gateway.network.assignment import Assignment, ServicePart
 S = 10**9
 
 
-def plan(epoch, cut=1, version=1, from_ns=0, name="a"):
-    part = ServicePart(version=version, epoch=epoch, cut=cut, from_ns=from_ns)
+def plan(epoch, cut=1, version=1, from_ns=0, name="a", since_ns=0):
+    part = ServicePart(version=version, epoch=epoch, cut=cut, from_ns=from_ns, since_ns=since_ns)
     return Assignment(epoch=epoch, services={name: part})
 
 
@@ -46,6 +46,19 @@ def test_what_is_replaced_runs_out(how):
     assert state.draining["a@1"].until_ns == 7 + DRAIN_NS
     assert passed(state, 6 + DRAIN_NS).draining
     assert not passed(state, 7 + DRAIN_NS).draining
+
+
+def test_a_version_takes_the_samples_from_its_time_on_and_the_one_before_those_until_then():
+    state = heard(Applied(), plan(1), 0)
+    state = heard(state, plan(2, version=2, since_ns=50 * S), 7)
+    assert state.services["a"].since_ns == 50 * S, "at work at once: what comes is of one or of the other"
+    assert state.draining["a@1"].before_ns == 50 * S
+    assert state.draining["a@1"].until_ns == 50 * S + DRAIN_NS
+    state = heard(state, plan(3, version=3, since_ns=60 * S), 8)
+    assert {name: one.before_ns for name, one in state.draining.items()} == {"a@1": 50 * S, "a@2": 60 * S}
+    assert state.draining["a@2"].part.since_ns == 50 * S
+    gone = heard(state, Assignment(epoch=4), 9)
+    assert {name: one.before_ns for name, one in gone.draining.items()} == dict.fromkeys(["a@1", "a@2", "a@3"], 0)
 
 
 def test_what_is_kept_comes_back():

@@ -97,16 +97,18 @@ async def test_services_are_planned_explained_changed_and_removed(feed, tmp_path
         assert not any(name.startswith("core") for name in plan)
         told = explanation.decode((await feed.get("facts", explanation.key_of("demand"))).value)
         check_explanation(told)
-        # A new version begins at a window's edge, beside the old one
+        # A new version begins at a window's edge, of the samples' own time
         await apply_text(feed, "demand", texts["demand"].replace("max: 100", "max: 90"), "test")
 
         async def changed():
             return (await plan_of(feed))["gw-0001"].services["demand"].version == 2
 
         await until(changed)
-        part = (await plan_of(feed))["gw-0001"].services["demand"]
-        assert part.from_ns % (900 * 10**9) == 0
-        assert part.from_ns > time.time_ns()
+        parts = [assignment.services["demand"] for assignment in (await plan_of(feed)).values()]
+        (since,) = {part.since_ns for part in parts}
+        assert since % (900 * 10**9) == 0
+        assert since > time.time_ns()
+        assert not any(part.from_ns for part in parts), "all know of it before"
         assert (await plan_of(feed))["gw-0001"].services["voltage"].version == 1
         await remove(feed, "demand", "test")
 

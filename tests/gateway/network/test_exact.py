@@ -12,7 +12,7 @@ from gateway.graph import Graph
 from gateway.network.chain import chain_of
 from gateway.network.compile import Role, pipelines_of
 from gateway.network.config import Tier
-from gateway.network.names import TRANSIT
+from gateway.network.names import TRANSIT, stage_of
 from gateway.network.reading import service_of
 from gateway.point import Point
 from tests.gateway.network.growing import Core, part
@@ -146,9 +146,9 @@ UNREADABLE = "service: total\nsteps: [{a-step-of-tomorrow: {}}]\n"
 """A version that this onpath cannot run, which the node below can."""
 
 
-def grown():
+def grown(versions):
     directories = {}
-    core = Core(directories, VERSIONS)
+    core = Core(directories, versions)
     inner = [Grown(f"agg{n}", "aggregation", core, directories) for n in range(2)]
     edge = [Grown(f"h{n}", "access", inner[n % 2], directories) for n in range(4)]
     return core, inner, edge
@@ -176,7 +176,7 @@ def disturb(node, rng, epoch, now, *, inner):
 @pytest.mark.parametrize("seed", [*range(5), 116])
 def test_kills_versions_and_parents_that_know_less_lose_and_double_nothing(seed):
     rng = random.Random(seed)
-    core, inner, edge = grown()
+    core, inner, edge = grown(VERSIONS)
     ids = [[node.directory.add(Point(name=f"m{n}/power", unit="W", resolution=1.0)) for n in range(2)] for node in edge]
     for node in edge:
         node.told(1, {"total": part("total", 1, rng.randrange(4), VERSIONS["total", 1], 1)}, START)
@@ -208,3 +208,66 @@ def test_kills_versions_and_parents_that_know_less_lose_and_double_nothing(seed)
             node.deliver(now, rng)
         core.tick(now)
     assert (core.total("#count"), core.total("#sum")) == (count, total), dict(core.machine.counts)
+
+
+SWITCHES = {2: START + 20, 3: START + 40}
+"""From when on samples are a version's; nodes hear of it some seconds before."""
+SCALED = {("total", v): text.replace("factor: 1", f"factor: {v}") for (_, v), text in VERSIONS.items()}
+
+
+def readings(edge, ids, rng, now):
+    """What each access node takes: the node, the time, the values; the time may be of a version before."""
+    for node, points in zip(edge, ids, strict=True):
+        time = now - rng.choice([0, 0, 0, 7, 15])
+        values = [float(rng.randrange(5000)) for _ in points]
+        node.take(Frame.of(points, time * S, values), now + rng.choice([0, 0, 0, 2, 20]))
+        yield time, values
+
+
+def version_at(time):
+    return 1 + sum(time >= since for since in SWITCHES.values())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_each_window_is_of_one_version_whole_however_late_its_samples(seed):
+    rng = random.Random(seed)
+    core, inner, edge = grown(SCALED)
+    nodes = (*edge, *inner)
+    ids = [[node.directory.add(Point(name=f"m{n}/power", unit="W", resolution=1.0)) for n in range(2)] for node in edge]
+
+    def tell(node, version, epoch, now):
+        text, since = SCALED["total", version], SWITCHES.get(version, 0)
+        node.told(epoch, {"total": part("total", version, rng.randrange(4), text, epoch, since=since)}, now)
+
+    known = dict.fromkeys(nodes, 1)
+    for node in nodes:
+        tell(node, 1, 1, START)
+    expected, epoch = Counter(), 1
+    for second in range(WINDOWS * EVERY):
+        now = START + second
+        for time, values in readings(edge, ids, rng, now):
+            key = (time // EVERY + 1) * EVERY, version_at(time)
+            expected["north/power#count", *key] += len(values)
+            expected["north/power#sum", *key] += version_at(time) * sum(values)
+        for node in nodes:
+            newest = version_at(now + rng.choice([1, 2, 3]))  # nobody hears of it too late
+            if rng.random() < 0.08 or known[node] < newest:
+                epoch, known[node] = epoch + 1, max(known[node], newest)
+                tell(node, known[node], epoch, now)
+            if rng.random() < 0.03:
+                node.restart()
+            node.tick(now, now + rng.choice([0, 0, 5]))
+            node.deliver(now, rng)
+        core.tick(now)
+    for later in range(0, 600, 5):
+        now = START + WINDOWS * EVERY + later
+        for node in nodes:
+            node.tick(now, now)
+            node.deliver(now, rng)
+        core.tick(now)
+    found = {
+        (name, time, stage_of(pipeline).version): value
+        for (pipeline, name, time), value in core.results.items()
+        if name.endswith(("#count", "#sum"))
+    }
+    assert found == expected, "no window is given by two versions"

@@ -4,10 +4,12 @@ import asyncio
 import random
 import subprocess
 import sys
+import time
 
 from gateway.network.config import core_subject, partition_of
 from tests.support.network import net, records
 
+S = 1_000_000_000
 SERVICE = """
 service: total
 inputs: {points: "*/power"}
@@ -82,7 +84,9 @@ async def test_an_older_plan_is_refused(tmp_path):
         await network.plan(SERVICE, {"h1": 0}, {})
         await asyncio.sleep(1)
         status = await network.nodes["h1"].status()
-        assert status["network"]["services"]["total"] == {"version": 1, "epoch": 2, "cut": 2, "parent": ""}
+        assert status["network"]["services"]["total"] == {
+            "version": 1, "epoch": 2, "cut": 2, "parent": "", "since_ms": 0,
+        }  # fmt: skip
 
 
 async def test_a_new_version_takes_over_and_the_old_one_runs_out(tmp_path):
@@ -90,13 +94,19 @@ async def test_a_new_version_takes_over_and_the_old_one_runs_out(tmp_path):
         await network.start("h1", "access")
         await network.applied(await network.plan(SERVICE, {"h1": 2}, {}), "h1")
         fresh = SERVICE.replace("every: 1s", "every: 2s")
-        await network.applied(await network.plan(fresh, {"h1": 3}, {}, version=2), "h1")
-        status = await network.nodes["h1"].status()
+        since = time.time_ns() // S * S + 8 * S
+        await network.applied(await network.plan(fresh, {"h1": 3}, {}, version=2, since_ns=since), "h1")
+        sent = 0
+        while time.time_ns() < since + 2 * S:
+            sent += 1
+            await network.publish("h1/m1", power=sent)
+            await asyncio.sleep(0.2)
+        status = await network.nodes["h1"].until(lambda s: s["adapters"]["bus"]["samples"] == sent)
         assert status["network"]["draining"] == ["total@1"]
-        pipelines = status["pipelines"]
-        assert "@total@1.0" not in pipelines, "the old version takes no samples any more"
-        assert "@total@1.1.in" in pipelines, "and still takes what is on its way"
-        assert "@total@2.0" in pipelines
+        assert status["network"]["services"]["total"]["since_ms"] == since // 1_000_000
+        old, new = (status["pipelines"][f"@total@{version}.0"] for version in (1, 2))
+        assert 0 < old["filtered"] < sent
+        assert old["filtered"] + new["filtered"] == sent, "each sample is of one of them"
 
 
 async def test_what_was_sent_to_a_parent_waits_for_it_and_later_rows_go_to_the_next(tmp_path):
