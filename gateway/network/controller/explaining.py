@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from gateway.network.config import Tier
+from gateway.network.controller.service_view import DAY_S
 from gateway.network.plan import dp
 from gateway.network.plan.explanation import (
     FEW,
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from gateway.network.controller.view import View
     from gateway.network.plan.solve import Plan
 
-DAY_S: Final = 86_400.0
 _LAYERS: Final = (Cause.CHEAPEST, Cause.PLACE, Cause.OPERATOR, Cause.LATENCY)
 _WORDS: Final = {
     Cause.CHEAPEST: "it costs least there",

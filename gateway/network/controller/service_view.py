@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from gateway.network.controller.measured import Measured, StageMeasured
     from gateway.network.controller.view import Wanted
 
+DAY_S: Final = 86_400.0
 UNLISTED: Final = frozenset({"python", "infer"})
 """Operators that no node calibrates, so that their absence from an advert says nothing."""
 
@@ -59,6 +61,7 @@ class _Builder:
     ) -> None:
         self.chain: Chain = wanted.chain
         self.name, self.version = wanted.name, wanted.version
+        self.intent = wanted.chain.service.intent
         self.nodes, self.core, self.measured = nodes, core, measured
         self.n, self.stages = len(nodes), wanted.chain.stages
         self.count = len(self.stages)
@@ -90,6 +93,7 @@ class _Builder:
             work=self._work(),
             allowed=by_chain & by_operators & by_latency,
             runs=runs,
+            most=math.inf if self.intent.bytes_per_day is None else float(self.intent.bytes_per_day) / DAY_S,
         )
         raw = samples[: self.n, 0] * defaults.JSON_BYTES
         estimated = not any(one is not None and one.passes.known for one in self.pooled)

@@ -15,6 +15,7 @@ these ends, and is all that the algorithms see:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -50,6 +51,8 @@ class ServiceProblem:
     runs: Bools
     """Whether a node can run stage k on what its children send, [n, K + 1]; column 0 is not used. What it cannot run
     itself it still forwards if it was done below."""
+    most: float = math.inf
+    """Bytes a second into the core that it should keep to, over all links together."""
 
     @property
     def stages(self) -> int:
@@ -76,6 +79,8 @@ class Problem:
     link_price: Floats
     """Units of cost a byte, [n]."""
     services: tuple[ServiceProblem, ...]
+    byte_price: Floats | None = None
+    """What each service's byte into the core costs besides, so that it keeps to ``most``, [S]; None: nothing."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -112,6 +117,8 @@ class Tables:
     up: Floats
     cpu_price: Floats
     link_price: Floats
+    byte_price: Floats
+    """Units of cost a byte into the core besides, [S]: no cost of the plan, but what steers it."""
     priority: Ints
 
     @property
@@ -138,6 +145,9 @@ class Tables:
         total = self.here * cpu_price[:n, None]
         total += self.there * cpu_price[self.above][:, None]
         total += self.bytes * link_price[:, None]
+        if self.byte_price.any() and n:
+            tops = self.levels[0]
+            total[:, tops] += self.bytes[:, tops] * self.byte_price[:, None, None]
         total[~self.allowed] = np.inf
         return total
 
@@ -256,6 +266,7 @@ def _tables(problem: Problem) -> Tables:
         up=problem.up,
         cpu_price=problem.cpu_price,
         link_price=problem.link_price,
+        byte_price=np.zeros(count) if problem.byte_price is None else problem.byte_price,
         priority=np.array([service.priority for service in problem.services], np.int64),
     )
 

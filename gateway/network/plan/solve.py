@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from gateway.network.plan import dp, exact, prices
+from gateway.network.plan import budgets, dp, exact, prices
 from gateway.network.plan.problem import Bools, Floats, Ints, Loads, Problem, Tables, exceeds, loads, subset
 from gateway.network.plan.repair import held
 from gateway.network.plan.shedding import Drop, impossible, lowest_priority, without
@@ -72,11 +72,25 @@ class _Parts:
 def plan_for(problem: Problem, *, start: Ints | None = None, limit_s: float = 5.0) -> Plan:
     """The cheapest plan that holds, or nearly; services are left out, by the node, only where none holds.
 
+    Services keep to their bytes into the core where any plan does; else they come as near as they can.
+
     Args:
         problem: what is to be planned.
         start: cuts of the plan that runs now, [S, n]; -1 where it has none.
         limit_s: after which HiGHS is not asked any more.
     """
+    began = time.monotonic()
+
+    def once(priced: Problem) -> Plan:
+        return _once(priced, start, max(0.2, began + limit_s - time.monotonic()))
+
+    plan = budgets.kept(problem, once, began + limit_s)
+    plan.seconds = time.monotonic() - began
+    return plan
+
+
+def _once(problem: Problem, start: Ints | None, limit_s: float) -> Plan:
+    """At the prices of the problem."""
     began = time.monotonic()
     drops = impossible(problem)
     problem = without(problem, drops)
@@ -171,6 +185,8 @@ def _plan(problem: Problem, parts: _Parts, core_price: float, drops: list[Drop],
     n = len(tables.above)
     # What the core's CPU earns at its price, and what is left to it whatever is chosen
     fixed = float(tables.core.sum()) * (tables.cpu_price[n] + core_price) - core_price * float(tables.cpu[n])
+    # Likewise what bytes into the core earn at theirs
+    fixed -= sum(float(p) * one.most for p, one in zip(tables.byte_price, problem.services, strict=True) if p > 0)
 
     def plan() -> Plan:
         taken = loads(tables, parts.cuts)

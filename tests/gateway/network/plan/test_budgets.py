@@ -1,0 +1,83 @@
+"""Services keep to their bytes into the core where any plan does, at the least cost or near it."""
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.network.plan import budgets
+from gateway.network.plan.problem import is_monotone, loads
+from gateway.network.plan.solve import plan_for
+from tests.support.plans import problem
+
+
+def limited(p, mosts):
+    return replace(p, services=tuple(replace(one, most=most) for one, most in zip(p.services, mosts, strict=True)))
+
+
+def dear(p):
+    """CPU costs much but in the core, so that the cheapest plan leaves nearly all to it."""
+    return replace(p, cpu_price=np.append(p.cpu_price[:-1] * 100, 1.0))
+
+
+def sent(plan):
+    return budgets.into_core(plan.problem.tables, plan.cuts)
+
+
+def every(p):
+    """All plans of a single service that are allowed: bytes into the core and cost."""
+    _, n, choices = p.tables.shape
+    for cuts in itertools.product(range(choices), repeat=n):
+        at = np.array([cuts])
+        if is_monotone(p.tables, at):
+            yield float(budgets.into_core(p.tables, at)[0]), float(loads(p.tables, at).cost.sum())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 3), st.integers(0, 2), st.floats(0, 1.2))
+def test_what_any_plan_keeps_ours_keeps(seed, gateways, areas, part):
+    p = problem(seed, gateways, 1, areas=areas, slack=np.inf)
+    p = dear(p)
+    plans = sorted(every(p))
+    least, free = plans[0][0], sent(plan_for(p))[0]
+    most = least + part * (free - least) + 1e-6
+    plan = plan_for(limited(p, [most]))
+    cheapest = min(cost for bytes_, cost in plans if bytes_ <= most * (1 + 1e-9))
+    assert sent(plan)[0] <= most * (1 + 1e-6)
+    assert plan.bound <= cheapest * (1 + 1e-9)
+    assert cheapest * (1 - 1e-9) <= plan.cost
+
+
+def test_what_no_plan_keeps_is_kept_as_nearly_as_can_be():
+    p = problem(3, 3, 1, areas=1, slack=np.inf)
+    p = dear(p)
+    plan = plan_for(limited(p, [1e-3]))
+    assert sent(plan)[0] == pytest.approx(min(every(p))[0])
+
+
+def test_only_the_service_that_is_over_pays():
+    p = problem(5, 40, 4, areas=0, slack=np.inf)
+    p = dear(p)
+    free = plan_for(p)
+    least = sent(plan_for(replace(p, byte_price=np.full(4, 1e9))))
+    over = int(np.argmax(sent(free) - least))
+    mosts = np.full(4, np.inf)
+    mosts[over] = (least[over] + sent(free)[over]) / 2
+    assert least[over] < mosts[over] < sent(free)[over], "there is something to save"
+    plan = plan_for(limited(p, mosts))
+    assert sent(plan)[over] <= mosts[over] * (1 + 1e-9)
+    others = np.arange(4) != over
+    assert (plan.cuts[others] == free.cuts[others]).all()
+    assert plan.cost > free.cost
+    assert plan.distance < 5
+
+
+def test_what_keeps_to_it_by_itself_costs_no_second_look():
+    p = problem(7, 60, 4, slack=0.2)
+    free = plan_for(p)
+    kept = plan_for(limited(p, sent(free)))
+    assert (kept.cuts == free.cuts).all()
+    assert kept.bound == free.bound
