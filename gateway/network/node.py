@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import secrets
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgspec
@@ -45,6 +46,7 @@ OWNER: Final = " network"
 """Under this name the store keeps what is followed; no adapter can have it."""
 APPLIED: Final = "applied"
 ASKS: Final = "asks"
+HOLDER: Final = "holder"
 TWIN: Final = (
     "another process runs with this node's name, and what children send is counted twice: give one of them another name"
 )
@@ -128,7 +130,7 @@ class Network:
         if options.tier is Tier.CORE:
             from gateway.network.core.workers import CoreWorkers
 
-            self.workers = CoreWorkers(carrier, node, options, self._texts)
+            self.workers = CoreWorkers(carrier, node, options, self._texts, token=f"{node}/{self._holder()}")
         try:
             async with task_group() as tasks:
                 tasks.create_task(measuring.calibrate(), name="network calibration")
@@ -143,6 +145,13 @@ class Network:
                 tasks.create_task(self._ask(carrier, node, options), name="network neighbours")
         finally:
             self.workers = None
+
+    def _holder(self) -> str:
+        """A word for this state folder, the same over restarts; the store sees to it that one process has it."""
+        kept = self._inside.intake.memory.get((OWNER, HOLDER))
+        word = secrets.token_hex(8) if kept is None else kept.decode()
+        self._inside.intake.remember(OWNER, HOLDER, word.encode())
+        return word
 
     def _texts(self) -> dict[str, tuple[int, str]]:
         """All services by name: version and YAML."""

@@ -38,7 +38,7 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
 
     holder: str
     token: str
-    """Names this holding among all of the same holder."""
+    """Names this holding among all of the same holder, or the holder over all its lives."""
     ttl: float
     """s."""
     details: bytes = b""
@@ -106,7 +106,7 @@ class Lease:
         leases = self._leases
         await leases.ready()
         seen = leases.seen.get(self.name)
-        self._token = self._token or secrets.token_hex(8)
+        self._token = self._token or leases.token or secrets.token_hex(8)
         if seen is not None and seen.held.token != self._token and leases.clock() < seen.until_s:
             return False
         return await self._write(seen.revision if seen else leases.gone.get(self.name, 0), self._holding)
@@ -222,13 +222,17 @@ class Leases:
         holder: who holds; shown to others.
         ttl_s: how long a lease lives that is not renewed.
         clock: s; for tests.
+        token: the same over restarts of one holder, of whom never two live: so it takes at once what it held before it
+            was killed. Left out: it waits until that is over.
     """
 
     def __init__(
-        self, carrier: Carrier, holder: str, *, ttl_s: float = TTL_S, clock: Callable[[], float] = clock_s
-    ) -> None:
+        self, carrier: Carrier, holder: str, *, ttl_s: float = TTL_S, clock: Callable[[], float] = clock_s,
+        token: str = "",
+    ) -> None:  # fmt: skip
         self.carrier = carrier
         self.holder = holder
+        self.token = token
         self.ttl_s = ttl_s
         self.clock = clock
         self.seen: dict[str, Seen] = {}

@@ -6,7 +6,11 @@ import subprocess
 import sys
 import time
 
-from gateway.network.config import core_subject, partition_of
+import msgspec
+
+from gateway.network.carrier.lease import Held
+from gateway.network.config import PARTITIONS, core_subject, partition_of
+from gateway.network.lookup import everything
 from tests.support.network import net, records
 
 S = 1_000_000_000
@@ -73,6 +77,24 @@ async def test_a_node_goes_on_with_its_plan_without_anybody(tmp_path):
         command = [sys.executable, "-m", "gateway.cli.main", "status", "-c", str(node.config)]
         shown = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=True)
         assert "total, version 1: up to stage 2, to the core, by plan 1" in shown.stdout
+
+
+async def test_a_worker_of_the_core_that_was_killed_has_its_partitions_again_before_their_leases_are_over(tmp_path):
+    async with net(tmp_path) as network:
+        core = await network.start("core-1", "core")
+        held = await core.until(lambda status: len(status["network"]["core"]["held"]) == PARTITIONS)
+        leases = await everything(network.carrier, "lease")
+        assert len(leases) == len(held["network"]["core"]["held"])
+        core.kill()
+        await core.start()
+        await core.until(lambda status: len(status["network"]["core"]["held"]) == PARTITIONS)
+        after = await everything(network.carrier, "lease")
+        tokens = [
+            {key: msgspec.json.decode(one.value, type=Held).token for key, one in found.items()}
+            for found in (leases, after)
+        ]
+        assert tokens[0] == tokens[1]
+        assert len(set(tokens[0].values())) == 1
 
 
 async def test_an_older_plan_is_refused(tmp_path):

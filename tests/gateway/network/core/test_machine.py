@@ -20,6 +20,7 @@ from gateway.store import state as codec
 from gateway.units import Duration
 from pipelines.base import Settled
 from tests.gateway.network.core.feeding import SUMS, T0, TOTAL, Feeder, Results, S
+from tests.support.trials import trials
 
 DAY = Duration(86_400)
 SITE = "here"
@@ -102,7 +103,7 @@ def ended(found, at_s=200):
         found.tick(T0 + (at_s + second) * S)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=trials(20), deadline=None)
 @given(seed=st.integers(0, 1 << 30))
 async def test_a_snapshot_at_any_moment_and_any_repetition_change_nothing(seed):
     chance = random.Random(seed)

@@ -11,6 +11,7 @@ from gateway.network.advert import Advert, encode
 from gateway.network.carrier.base import Entry
 from gateway.network.config import PARTITIONS, Tier
 from gateway.network.core.members import Members, Orphans, shares
+from tests.support.trials import trials
 
 
 def entry(name, revision, tier=Tier.CORE, every_s=20.0):
@@ -18,7 +19,7 @@ def entry(name, revision, tier=Tier.CORE, every_s=20.0):
     return Entry(name, encode(advert), revision)
 
 
-@settings(max_examples=50)
+@settings(max_examples=trials(50))
 @given(st.sets(st.text("abcdef", min_size=1, max_size=4), min_size=1, max_size=6), st.text("xyz", min_size=1))
 def test_only_what_has_to_move_moves(names, more):
     before, after = shares(names), shares({*names, more})

@@ -12,6 +12,7 @@ from gateway.network.plan.problem import Problem, is_monotone, loads
 from gateway.network.plan.repair import held
 from gateway.network.plan.solve import plan_for
 from tests.support.plans import problem
+from tests.support.trials import trials
 
 SEEDS = st.integers(0, 10_000)
 
@@ -43,7 +44,7 @@ def is_monotone_of(p: Problem, s: int, cuts: tuple[int, ...]) -> bool:
     return True
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=trials(40), deadline=None)
 @given(SEEDS, st.integers(1, 3), st.integers(0, 2), st.sampled_from([0.02, 0.3, 1.0]))
 def test_no_plan_is_cheaper_than_the_bound_and_ours_is_near(seed, gateways, areas, slack):
     p = problem(seed, gateways, 2, areas=areas, slack=slack, stages=(2, 3))
@@ -59,7 +60,7 @@ def test_no_plan_is_cheaper_than_the_bound_and_ours_is_near(seed, gateways, area
     assert best * (1 - 1e-9) <= plan.cost <= best * 1.02 + 1e-9
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=trials(40), deadline=None)
 @given(SEEDS, st.integers(1, 3), st.integers(1, 2))
 def test_one_chain_without_shared_limits_is_exact(seed, gateways, areas):
     p = problem(seed, gateways, 1, areas=areas, slack=np.inf)
@@ -69,7 +70,7 @@ def test_one_chain_without_shared_limits_is_exact(seed, gateways, areas):
     assert plan.distance == 0
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=trials(30), deadline=None)
 @given(SEEDS, st.data())
 def test_what_a_node_cannot_run_is_done_below_or_above_it(seed, data):
     p = problem(seed, 3, 1, areas=1, slack=np.inf)
