@@ -17,6 +17,7 @@ from pipelines.operators.judge.alert import AWAY_NS, CALM_NS, HOUR_NS, AlertStep
 from pipelines.operators.judge.alert_columns import BACK_NS
 from pipelines.operators.judge.alert_told import LEVELS
 from tests.pipelines.scripts import DAY, START_NS, Run, S, directory, frame_of, plain, rows, scripts
+from tests.support.trials import trials
 
 CASES = {
     "above": {"above": 300.0},
@@ -34,7 +35,7 @@ CASES = {
 }
 every_case = pytest.mark.parametrize("case", CASES)
 CUTS = st.lists(st.integers(0, 24), max_size=5)
-quick = settings(max_examples=20, deadline=None)
+quick = settings(max_examples=trials(20), deadline=None)
 MAX = (1 << 63) - 1
 
 

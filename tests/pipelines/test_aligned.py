@@ -15,6 +15,7 @@ from gateway.directory import Directory
 from gateway.frame import Frame, grouped
 from gateway.point import Point
 from pipelines.operators.aligned import Aligner, Mode, worst_of
+from tests.support.trials import trials
 
 S = 1_000_000_000
 NAMES = ("m1/p", "m1/q", "m2/p", "m2/q", "site/total", "m1/p#mean", "other")
@@ -175,7 +176,7 @@ def value_at(mode, samples, t, max_gap):
 SAMPLES = st.lists(st.tuples(st.sampled_from(NAMES[:4]), st.integers(0, 30), st.integers(-50, 50)), max_size=30)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=trials(60), deadline=None)
 @given(
     samples=SAMPLES,
     mode=st.sampled_from(list(Mode)),
@@ -199,7 +200,7 @@ def test_against_the_plain_reference(samples, mode, gap, cuts):
         assert got == tuple(w if w is None else pytest.approx(w) for w in want)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=trials(40), deadline=None)
 @given(samples=SAMPLES, mode=st.sampled_from(list(Mode)), at=st.integers(0, 30))
 def test_snapshot_and_restore(samples, mode, at):
     points = directory()

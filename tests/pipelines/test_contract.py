@@ -18,6 +18,7 @@ from gateway import quality as q
 from pipelines.bounds import Bound
 from pipelines.registry import OPERATORS
 from tests.pipelines.scripts import POINTS, Run, directory, frame_of, operator, plain, rows, scripts
+from tests.support.trials import trials
 
 CASES = [(kind, options) for kind, config in OPERATORS.items() for options in config.EXAMPLES]
 every_operator = pytest.mark.parametrize(
@@ -30,7 +31,7 @@ every_lone_operator = pytest.mark.parametrize(
 STALE = np.float64(q.no_value(q.Reason.STALE)).tobytes()
 """What ``gap`` says of a silent point is a sample of that point, which never came."""
 CUTS = st.lists(st.integers(0, 24), max_size=5)
-quick = settings(max_examples=15, deadline=None)
+quick = settings(max_examples=trials(15), deadline=None)
 
 
 @pytest.mark.parametrize("kind", OPERATORS)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pipelines.operators.aggregate.ddsketch import ACCURACY, LARGEST, SMALLEST, Bins, quantiles
 from pipelines.operators.reduce.tally import Tally
+from tests.support.trials import trials
 
 SIZES = st.floats(SMALLEST, LARGEST)
 NUMBERS = st.one_of(SIZES, SIZES.map(lambda x: -x), st.just(0.0), st.floats(-100, 100))
@@ -23,7 +24,7 @@ def sketch(samples, bins=BINS):
 
 
 @pytest.mark.parametrize("accuracy", [0.0001, 0.001, ACCURACY, 0.05, 0.2])
-@settings(max_examples=30)
+@settings(max_examples=trials(30))
 @given(st.lists(NUMBERS, min_size=1, max_size=50))
 def test_a_bin_stands_for_its_values_within_the_bound(accuracy, numbers):
     bins, values = Bins(accuracy), np.array(numbers)
@@ -43,7 +44,7 @@ def test_bins_are_in_the_order_of_values_whatever_they_are(numbers):
 
 
 @pytest.mark.parametrize("accuracy", [0.001, ACCURACY, 0.1])
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=trials(50))
 @given(
     st.lists(st.tuples(st.integers(0, 3), NUMBERS), min_size=1, max_size=80),
     st.lists(st.floats(0, 1), min_size=1, max_size=4),

@@ -15,6 +15,7 @@ from gateway.point import Point
 from tests.pipelines import reference, reference_reduce
 from tests.pipelines.scripts import START_NS, TAME, WILD, Run, S, frame_of, scripts
 from tests.pipelines.test_operators import config_of, run_reference
+from tests.support.trials import trials
 
 OPTIONS = [
     {"absolute": 0.5},
@@ -26,7 +27,7 @@ OPTIONS = [
 
 @pytest.mark.parametrize("many_lanes", [1, 3, 1000])
 @pytest.mark.parametrize("options", OPTIONS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=trials(30), deadline=None)
 @given(script=scripts(samples=st.one_of(TAME, WILD)))
 def test_passes_what_the_reference_passes(options, many_lanes, script):
     run = Run("deadband", options)
@@ -58,7 +59,7 @@ def test_large_frames_of_many_points_and_long_runs(options):
 
 
 @pytest.mark.parametrize("options", [*OPTIONS, {"percent": 1.0, "percent_of": "value", "max_silence": "3s"}])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=trials(40), deadline=None)
 @given(shape=st.tuples(st.integers(2, 5), st.integers(2, 9)), data=st.data())
 def test_frames_in_which_all_points_have_as_many_samples(options, shape, data):
     """They are decided row by row, as a matrix; times may go back, and values be none."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pipelines.operators.aggregate import double_double as dd
 from pipelines.operators.aggregate.exact_sums import INFINITE, ExactSums, Slice, variance
+from tests.support.trials import trials
 
 ANY = st.floats(allow_nan=False, allow_infinity=False)
 SOME = st.one_of(st.floats(-1e6, 1e6), st.sampled_from([0.1, 2.0**-23 * (1 + 2.0**-50), 1e16, -1e16, 5e-324, 1e300]))
@@ -29,7 +30,7 @@ def total(samples, window):
     return sum((Fraction(value) for own, value in samples if own == window), Fraction(0))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=trials(300), deadline=None)
 @given(MANY)
 def test_a_sum_is_the_nearest_float_of_the_exact_one(samples):
     """But for a hair: the sum is rounded out of twice the precision of a float64."""
@@ -42,7 +43,7 @@ def test_a_sum_is_the_nearest_float_of_the_exact_one(samples):
         assert abs(Fraction(value) - exact) <= half * (1 + Fraction(1, 1 << 40))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=trials(200), deadline=None)
 @given(MANY, st.integers(1, 5), st.randoms(use_true_random=False), st.sampled_from([0.0, 0.01]))
 def test_slices_add_up_in_any_order_and_grouping(samples, many, random, resolution):
     whole = sums(samples, resolution)
@@ -57,7 +58,7 @@ def test_slices_add_up_in_any_order_and_grouping(samples, many, random, resoluti
         assert np.array_equal(np.array(ours).view(np.int64), np.array(theirs).view(np.int64))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=trials(100), deadline=None)
 @given(st.lists(st.floats(-500, 500).map(lambda v: v + 1000), min_size=1, max_size=40))
 def test_variance_against_fractions(values):
     found = sums([(0, value) for value in values])

@@ -17,6 +17,7 @@ from pipelines.operators.ahead.forecast import ForecastConfig, told
 from tests.pipelines.reference_ahead import Forecast
 from tests.pipelines.scripts import NUMBERS, START_NS, TAME, WILD, Run, S, directory, scripts
 from tests.pipelines.test_operators import config_of
+from tests.support.trials import trials
 
 T0 = 1_790_000_000 * S  # a multiple of 10 s
 SHORT = {"season": "4s", "step": "1s", "horizon": ["1s", "6s"], "lateness": "500ms"}
@@ -30,7 +31,7 @@ LONG = st.tuples(st.integers(0, 5), st.integers(0, 40 * S).map(lambda ns: START_
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=trials(60), deadline=None)
 @given(script=scripts(samples=st.one_of(TAME, LONG, WILD)))
 def test_gives_what_the_reference_gives(options, script):
     points = directory()

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pipelines.operators.shape.formula import FUNCTIONS, MAX_LENGTH, MAX_OPERATIONS, FormulaError, parse
 from tests.pipelines.reference_formula import valued
 from tests.support.malformed import inputs
+from tests.support.trials import trials
 
 NAMES = ("m1/p", "m1/q", "*/s#mean")
 BINARY = ("+", "-", "*", "/", "^", "<", "<=", ">", ">=", "==", "!=", "and", "or")
@@ -67,7 +68,7 @@ def same(a, b):
     return (math.isnan(a) and math.isnan(b)) or struct.pack("<d", a + 0.0) == struct.pack("<d", b + 0.0)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=trials(300), deadline=None)
 @given(tree=trees(), values=st.tuples(INPUTS, INPUTS, INPUTS))
 def test_arithmetic_and_logic_are_those_of_pythons_floats(tree, values):
     text = f"m1/p * 0 + 1 * ({written(tree)})"
@@ -76,7 +77,7 @@ def test_arithmetic_and_logic_are_those_of_pythons_floats(tree, values):
         assert same(computed(text, values), valued(whole, values))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=trials(300), deadline=None)
 @given(
     name=st.sampled_from(["^", "exp", "log", "log10", "sin", "cos", "tan", "atan2"]),
     a=st.one_of(INPUTS, st.floats(-1e3, 1e3)),
@@ -91,7 +92,7 @@ def test_functions_are_those_of_python_but_for_the_last_digit(name, a, b):
         assert found == wanted or math.isclose(found, wanted, rel_tol=1e-14)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=trials(200), deadline=None)
 @given(tree=trees())
 def test_what_is_written_is_what_is_read(tree):
     text = written(tree)

@@ -24,6 +24,7 @@ from tests.pipelines.models import SHIPPED, mean4, model
 from tests.pipelines.scripts import Run, S
 from tests.pipelines.test_operators import config_of
 from tests.support.malformed import inputs as mutated
+from tests.support.trials import trials
 
 T0 = 1_790_000_000 * S
 DEVICES = ("a", "b", "c")
@@ -101,7 +102,7 @@ def test_all_devices_go_in_one_batch_and_none_sees_another():
 VALUE = st.one_of(st.floats(-100, 100, width=32), st.just(None), st.sampled_from([math.nan, math.inf]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=trials(60), deadline=None)
 @given(series=st.lists(st.tuples(VALUE, VALUE, st.sampled_from([0, 0, q.INVALID, q.QUESTIONABLE | q.TEST])), min_size=4,
     max_size=14), chance=st.randoms(use_true_random=False))  # fmt: skip
 def test_against_a_plain_window(series, chance):

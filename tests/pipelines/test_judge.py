@@ -10,6 +10,7 @@ from gateway import quality as q
 from tests.pipelines import reference_judge
 from tests.pipelines.scripts import START_NS, TAME, WILD, Run, S, directory, scripts
 from tests.pipelines.test_operators import bits, config_of
+from tests.support.trials import trials
 
 STALE = bits(q.no_value(q.Reason.STALE))
 # Few values and whole seconds, so that samples are alike and meet; bursts of a point in order of time
@@ -110,7 +111,7 @@ def by_point(parts):
 
 
 @pytest.mark.parametrize(("kind", "options"), CASES, ids=[f"{kind}-{at}" for at, (kind, _) in enumerate(CASES)])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=trials(60), deadline=None)
 @example(script=BEHIND_THE_WATERMARK)
 @given(script=SCRIPTS)
 def test_gives_what_the_reference_gives(kind, options, script):
@@ -121,7 +122,7 @@ def test_gives_what_the_reference_gives(kind, options, script):
 
 
 @pytest.mark.parametrize(("kind", "options"), CASES, ids=[f"{kind}-{at}" for at, (kind, _) in enumerate(CASES)])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=trials(20), deadline=None)
 @given(script=SCRIPTS)
 def test_a_verdict_never_improves_a_quality_and_invents_nothing(kind, options, script):
     run = Run(kind, options)

@@ -17,6 +17,7 @@ from pipelines.bounds import Bound
 from pipelines.reconstruct import error
 from tests.pipelines.reducing import agree, errors
 from tests.pipelines.scripts import NEAR, POINTS, START_NS, TAME, WILD, Run, S, directory, operator, scripts
+from tests.support.trials import trials
 
 SILENCE = {"swinging_door": "max_silence", "piecewise_linear": "max_delay"}
 BOUNDS = [{"absolute": 0.5}, {"absolute": 0.0}, {"percent": 1.0}, {"epsilon": "20%"}, {"epsilon": 1e307}]
@@ -33,7 +34,7 @@ TIDY = st.tuples(
 @both
 @pytest.mark.parametrize("many_lanes", [1, 3, 1000])
 @pytest.mark.parametrize("options", BOUNDS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=trials(25), deadline=None)
 @given(script=scripts(samples=st.one_of(TAME, WILD, TIDY)), silence=st.sampled_from(["2s", "10m"]))
 def test_sends_what_the_reference_sends(kind, options, many_lanes, script, silence):
     agree(kind, {**options, SILENCE[kind]: silence}, script, many_lanes)
@@ -66,7 +67,7 @@ def assert_within(kind, options, script):
 
 @both
 @pytest.mark.parametrize("options", BOUNDS[:4])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=trials(60), deadline=None)
 @given(script=scripts(samples=st.one_of(TAME, WILD, TIDY)))
 def test_every_sample_lies_within_the_bound_of_the_reconstruction(kind, options, script):
     assert_within(kind, options, script)
@@ -74,7 +75,7 @@ def test_every_sample_lies_within_the_bound_of_the_reconstruction(kind, options,
 
 @both
 @pytest.mark.parametrize("options", BOUNDS[:4])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=trials(40), deadline=None)
 @given(
     values=st.lists(st.one_of(st.floats(-5, 5), st.floats(0, 1)), min_size=2, max_size=200),
     gaps=st.lists(st.integers(1, 3 * S), min_size=1, max_size=9),
@@ -85,7 +86,7 @@ def test_also_along_one_long_series(kind, options, values, gaps):
 
 
 @both
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=trials(60), deadline=None)
 @given(script=scripts(samples=st.one_of(TAME, TIDY, st.tuples(st.just(3), NEAR, st.just(1.0), st.just(0)))))
 def test_a_state_is_never_between_two_values(kind, script):
     run = Run(kind, {"absolute": 2.0})

@@ -22,6 +22,7 @@ from pipelines.operators.aggregate.window_partials import share_of
 from tests.pipelines import reference_aggregate
 from tests.pipelines.scripts import START_NS, S, operator, plain
 from tests.pipelines.test_operators import config_of
+from tests.support.trials import trials
 
 STATS = ["count", "sum", "mean", "min", "max", "range", "variance", "stddev", "histogram", "p5", "p95", "coverage"]
 BINS = {"bins": [-100, 0, 1, 230, 1e6]}
@@ -116,7 +117,7 @@ SAMPLES = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=trials(150), deadline=None)
 @given(samples=SAMPLES, data=st.data())
 def test_any_tree_gives_the_bits_of_one_node(samples, data):
     many = data.draw(st.integers(1, 6))
@@ -143,7 +144,7 @@ def usable_of(samples):
     return found
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=trials(100), deadline=None)
 @given(samples=SAMPLES)
 def test_one_merged_partial_is_what_the_plain_window_gives(samples):
     window = Node("window", {"every": "1m", "stats": STATS, **BINS})
@@ -165,7 +166,7 @@ def test_one_merged_partial_is_what_the_plain_window_gives(samples):
             assert value == pytest.approx(wanted, rel=1e-12, abs=slack, nan_ok=True)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=trials(60), deadline=None)
 @given(
     st.lists(st.floats(-5, 5).map(lambda v: 230 + v), min_size=2, max_size=50),
     st.integers(1, 4),
@@ -185,7 +186,7 @@ def test_variance_is_within_a_billionth_of_a_permille(values, many, point):
     assert window.flush()[0][2] == pytest.approx(wanted, rel=1e-12, abs=1e-12 * spread**2 + 1e-26)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=trials(40), deadline=None)
 @given(samples=SAMPLES, many=st.integers(1, 4))
 def test_the_rules_of_the_points_are_enough_to_merge(samples, many):
     """What ``gateway.merge`` does with samples of one point and time, without knowing what they are."""
@@ -262,7 +263,7 @@ def test_sources_of_other_names_make_groups(over, name, expected):
     assert all(not sample[0].name.startswith("gw0") or over == "label area" for part in passed for sample in part)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=trials(60), deadline=None)
 @given(samples=SAMPLES, many=st.integers(1, 3), lag=st.integers(0, 3))
 def test_merging_gives_what_the_reference_gives(samples, many, lag):
     options = {
@@ -373,7 +374,7 @@ def test_any_name_is_a_share_or_none(name):
         assert isinstance(hash(share), int)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=trials(30), deadline=None)
 @given(samples=SAMPLES, cut=st.integers(0, 200))
 def test_a_merge_goes_on_from_a_snapshot(samples, cut):
     parts = [one for at in range(3) for one in partial(samples[at::3])]

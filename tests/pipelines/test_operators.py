@@ -22,6 +22,7 @@ from gateway.units import decode_quantity
 from pipelines.registry import OPERATORS
 from tests.pipelines import reference
 from tests.pipelines.scripts import TAME, WILD, Run, directory, rows, scripts
+from tests.support.trials import trials
 
 STATELESS = [(kind, options) for kind in ("scale", "limits", "filter") for options in OPERATORS[kind].EXAMPLES]
 
@@ -51,7 +52,7 @@ def run_reference(kind, options, script):
 
 
 @pytest.mark.parametrize(("kind", "options"), STATELESS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=trials(25), deadline=None)
 @given(script=scripts(samples=st.one_of(TAME, WILD)))
 def test_the_stateless_ones_do_what_the_reference_does(kind, options, script):
     expected, _ = run_reference(kind, options, script)

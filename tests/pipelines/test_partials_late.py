@@ -19,6 +19,7 @@ from gateway.directory import Directory
 from gateway.errors import FieldError
 from tests.pipelines.scripts import S, operator, plain
 from tests.pipelines.test_merge import BINS, MIN, POINTS, SAMPLES, STATS, T0, Node, bits, joined, partial
+from tests.support.trials import trials
 
 DAY = 86_400 * S
 WINDOW = {"every": "1m", "stats": STATS, "partial": True, "late": "partial", "lateness": "5s", **BINS}
@@ -78,7 +79,7 @@ def settled(results):
     return {key: (value, word & ~q.HISTORICAL) for key, (value, word) in results.items()}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=trials(60), deadline=None)
 @given(samples=SAMPLES, seed=st.integers(0, 1 << 30), shape=st.tuples(st.integers(1, 5), st.integers(0, 3)))
 def test_any_tree_and_any_cut_of_windows_end_in_the_bits_of_one_window(samples, seed, shape):
     chance = random.Random(seed)
@@ -96,7 +97,7 @@ def test_any_tree_and_any_cut_of_windows_end_in_the_bits_of_one_window(samples, 
     assert tree.end() == settled(bits(joined([partial(tree.given)])))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=trials(60), deadline=None)
 @given(samples=SAMPLES, acts=ACTS, cut=st.integers(0, 30))
 def test_sliding_windows_lose_nothing_either(samples, acts, cut):
     """Each sample is in all windows that it belongs to, also where some had closed and others had not."""
@@ -205,7 +206,7 @@ def test_what_is_kept_for_corrections_is_bounded_by_time():
     assert 60 <= sum(len(chunk["columns"]["point"]) for chunk in kept) <= 130
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=trials(40), deadline=None)
 @given(samples=SAMPLES, cut=st.integers(0, 400), ticks=st.integers(0, 3))
 def test_a_merge_that_corrects_goes_on_from_a_snapshot(samples, cut, ticks):
     parts = [one for at in range(3) for one in partial(samples[at::3])]

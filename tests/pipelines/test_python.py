@@ -25,6 +25,7 @@ from pipelines.operators.own.python_pipe import HEADER, MAGIC, Pipe, PipeError
 from pipelines.operators.own.python_worker import packed, unpacked
 from tests.pipelines.scripts import START_NS, Run, S, directory, rows
 from tests.support import malformed
+from tests.support.trials import trials
 
 ROOT = Path(__file__).parents[2]
 PATIENT = {"timeout": "10s", "start_timeout": "60s"}
@@ -388,7 +389,7 @@ def pipe():
     pipe.close()
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=trials(500), deadline=None)
 @given(body=st.one_of(st.binary(max_size=200), st.recursive(
     st.one_of(st.none(), st.integers(0, 9), st.text(max_size=5), st.binary(max_size=5)),
     lambda inner: st.lists(inner, max_size=3), max_leaves=8).map(msgspec.msgpack.encode)), number=st.integers(0, 1),

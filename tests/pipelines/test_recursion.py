@@ -17,6 +17,7 @@ from pipelines.registry import OPERATORS
 from tests.pipelines import reference_ahead
 from tests.pipelines.scripts import TAME, WILD, Run, S, directory, rows, scripts
 from tests.pipelines.test_operators import bits, config_of
+from tests.support.trials import trials
 
 CASES = [(kind, options) for kind in ("anomaly", "change_point") for options in OPERATORS[kind].EXAMPLES]
 
@@ -31,7 +32,7 @@ def of_points(samples):
 
 @pytest.mark.parametrize("many_lanes", [1, 3, 1000])
 @pytest.mark.parametrize(("kind", "options"), CASES)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=trials(20), deadline=None)
 @given(script=scripts(samples=st.one_of(TAME, WILD), steps=st.just(False)))
 def test_gives_what_the_reference_gives(kind, options, many_lanes, script):
     points = directory()

@@ -20,6 +20,7 @@ from pipelines.bounds import Bound
 from tests.pipelines.reducing import OFTEN, agree, errors
 from tests.pipelines.scripts import NUMBERS, POINTS, START_NS, TAME, WILD, Run, S, operator, scripts
 from tests.pipelines.test_operators import config_of
+from tests.support.trials import trials
 
 LANES = ("deadband", "dedup", "throttle", "narrowband")
 CASES = [
@@ -51,7 +52,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("kind", "options"), CASES, ids=[f"{kind}-{at}" for at, (kind, _) in enumerate(CASES)])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=trials(60), deadline=None)
 @given(script=scripts(samples=st.one_of(TAME, WILD, OFTEN)), many_lanes=st.sampled_from([1, 3, 1000]))
 def test_passes_what_the_reference_passes(kind, options, script, many_lanes):
     agree(kind, options, script, many_lanes if kind in LANES else None)
@@ -101,7 +102,7 @@ HELD_BOUNDS = [{"absolute": 0.5}, {"percent": 1.0, "percent_of": "value", "previ
 
 
 @pytest.mark.parametrize("options", HELD_BOUNDS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=trials(60), deadline=None)
 @given(values=st.lists(NUMBERS, min_size=1, max_size=60), gap=st.integers(1, 3 * S))
 def test_every_sample_lies_within_the_band_of_what_holds(options, values, gap):
     script = [([(0, START_NS + at * gap, v, 0) for at, v in enumerate(values)], 0, False)]
@@ -165,7 +166,7 @@ def test_percent_rounds_to_significant_digits_where_there_is_no_range():
     assert rounded({"epsilon": "1%"}, 123.4) == [126.0]  # steps of 6 in a range of 300
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=trials(200), deadline=None)
 @given(
     value=st.floats(allow_nan=False, allow_infinity=False),
     options=st.sampled_from([{"step": 0.1}, {"step": 7.0}, {"epsilon": 0.001}, {"epsilon": "0.5%"}, {"epsilon": "3%"}]),

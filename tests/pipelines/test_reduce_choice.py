@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from pipelines.operators.reduce import rate_limit
 from tests.pipelines.reducing import OFTEN, agree, by_point
 from tests.pipelines.scripts import NEAR, NUMBERS, START_NS, TAME, Run, S, scripts
+from tests.support.trials import trials
 
 
 @pytest.mark.parametrize("by", ["value", "lowest", "change"])
 @pytest.mark.parametrize("lateness", ["0s", "3s"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=trials(60), deadline=None)
 @given(
     script=scripts(
         samples=st.one_of(OFTEN, st.tuples(st.integers(0, 5), NEAR.map(START_NS.__add__), NUMBERS, st.just(0)))
@@ -61,7 +62,7 @@ def test_a_shared_rate_is_spread_over_all_points():
         assert counts.min() >= 10, rule
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=trials(60), deadline=None)
 @given(
     script=scripts(samples=TAME, steps=st.just(False)),
     rate=st.sampled_from([0.4, 1.0, 5.0]),

@@ -14,6 +14,7 @@ from pipelines.base import Operator, OperatorConfig
 from pipelines.registry import OPERATORS
 from pipelines.runner import Pipeline, told
 from tests.support.build import directory_of
+from tests.support.trials import trials
 
 NAMES = ("m1/power", "m1/voltage", "m2/power", "s1/temp")
 
@@ -180,7 +181,7 @@ def act(made: Pipeline, what) -> Frame:
     return made.tick(what) if isinstance(what, int) else made.process(made.select(frame(*what)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=trials(60), deadline=None)
 @given(STEPS, STEPS, ACTS, ACTS)
 def test_the_balance_outlives_a_reload(before, after, first, then):
     """As the graph exchanges pipelines: flush what goes, adopt what stays."""
@@ -208,7 +209,7 @@ def check_totals(made: Pipeline) -> None:
     assert status["in"] + status["derived"] == gone, status
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=trials(60), deadline=None)
 @given(STEPS, ACTS, ACTS)
 def test_snapshot_and_restore_anywhere_gives_the_same_output(steps, first, then):
     one = pipeline(*steps)
@@ -222,7 +223,7 @@ def test_snapshot_and_restore_anywhere_gives_the_same_output(steps, first, then)
     assert two.status() == one.status()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=trials(60), deadline=None)
 @given(STEPS, STEPS, ACTS)
 def test_restore_into_other_steps_counts_what_was_held_as_dropped(before, after, acts):
     """The configuration changed while the gateway was stopped."""

@@ -19,6 +19,7 @@ from tests.pipelines import reference_shape
 from tests.pipelines.reference import reason as reason_of
 from tests.pipelines.scripts import TAME, WILD, Run, directory, scripts
 from tests.pipelines.shaping import config_of, labelled
+from tests.support.trials import trials
 
 ONE_TO_ONE = [
     *(
@@ -64,7 +65,7 @@ def text_of(points, name, code):
 
 
 @pytest.mark.parametrize(("kind", "options"), ONE_TO_ONE)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=trials(25), deadline=None)
 @given(script=scripts(samples=st.one_of(TAME, WILD)))
 def test_gives_what_the_reference_gives(kind, options, script):
     run = Run(kind, options, labelled())
@@ -85,7 +86,7 @@ def test_gives_what_the_reference_gives(kind, options, script):
 
 
 @pytest.mark.parametrize("options", OPERATORS["enum"].EXAMPLES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=trials(25), deadline=None)
 @given(script=scripts(samples=st.one_of(TAME, WILD)))
 def test_enum_gives_what_the_reference_gives(options, script):
     run, oracle = Run("enum", options), plain("enum", options, directory())
@@ -99,7 +100,7 @@ def test_enum_gives_what_the_reference_gives(options, script):
 
 
 @pytest.mark.parametrize(("kind", "options"), JOINS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=trials(40), deadline=None)
 @given(script=scripts(samples=st.one_of(TAME, TAME, WILD)))
 def test_joins_give_what_the_reference_gives(kind, options, script):
     run, oracle = Run(kind, options), plain(kind, options, directory())

@@ -16,6 +16,7 @@ from gateway.point import Merge, Point
 from pipelines.operators.aggregate.window import WindowConfig
 from tests.pipelines.scripts import DAY, MAX_INT, TAME, WILD, Run, S, rows, scripts
 from tests.pipelines.test_operators import bits, run_reference
+from tests.support.trials import trials
 
 EXACT = ["count", "sum", "mean", "min", "max", "last", "first", "coverage"]
 T0 = 1_790_000_000 * S  # a whole second, and a multiple of 10 s
@@ -37,7 +38,7 @@ def without_sign_of_zero(result):
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=trials(40), deadline=None)
 @given(script=scripts(samples=st.one_of(TAME, WILD)))
 def test_gives_what_the_reference_gives(options, script):
     run = Run("window", options)
@@ -51,7 +52,7 @@ def test_gives_what_the_reference_gives(options, script):
     assert counts.dropped == sum(plain.dropped.values())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=trials(40), deadline=None)
 @given(script=scripts(samples=TAME))
 def test_quantiles_are_within_one_percent(script):
     options = {"every": "3s", "stats": ["p1", "p50", "p90", "p99.9"], "lateness": "0s"}

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.pipelines import reference_aggregate
 from tests.pipelines.scripts import TAME, WILD, Run, directory, scripts
 from tests.pipelines.test_operators import config_of
+from tests.support.trials import trials
 
 ALL = [
     "count", "sum", "mean", "min", "max", "min_time", "max_time", "range", "first", "last", "variance", "stddev",
@@ -97,7 +98,7 @@ def compare(options, script):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=map(str, range(len(OPTIONS))))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=trials(40), deadline=None)
 @given(script=scripts(samples=TAME))
 def test_gives_what_the_reference_gives(options, script):
     compare(options, script)
@@ -114,7 +115,7 @@ SIMPLE = ["count", "min", "max", "range", "min_time", "max_time", "histogram", "
         {"every": "1s", "stats": ["count", "max"], "late": "correction", "corrections": "4s", "lateness": "0s"},
     ],
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=trials(40), deadline=None)
 @given(script=scripts(samples=st.one_of(TAME, WILD)))
 def test_wild_values_and_times(options, script):
     compare(options, script)

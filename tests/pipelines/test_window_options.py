@@ -217,6 +217,29 @@ def test_groups(over, name, expected):
     assert len(passed) == len(used) - sum(expected.values())
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"over": "label area", "name": "{area}/x"}, {"north/x": 2}),
+        ({"over": "label area", "name": "{area}/x", "points": "**#delta"}, {"north/x": 4}),
+        ({"over": "*/{what}#delta", "name": "{what}/x"}, {"energy/x": 4}),
+    ],
+)
+def test_what_a_step_has_made_is_a_member_where_it_is_named(options, expected):
+    """So the energy of an area is the sum of its counters' deltas."""
+    points = directory()
+    ids = {
+        name: points.add(Point(name=name, unit="W.h", labels={"area": "north"}))
+        for name in ("m8/energy", "m9/energy", "m8/energy#delta", "m9/energy#delta")
+    }
+    run = Run("window", {"every": "1s", "stats": ["sum"], "lateness": "0s", **options}, points)
+    given = [(ids[name], T0, 2.0 if "#" in name else 1.0, 0) for name in ids if "#" in name or "points" not in options]
+    run.process(given)
+    out = run._count(0, run.operator.clock_stepped, 0)
+    found = {points.name(p).removesuffix("#sum"): v for p, v in zip(out.point.tolist(), out.value, strict=True)}
+    assert found == expected
+
+
 def test_what_members_have_in_common_is_known_of_a_group():
     points = directory()
     run = Run("window", {"every": "1s", "stats": ["mean"], "over": "*/{what}", "name": "{what}"}, points)

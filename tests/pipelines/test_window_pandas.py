@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from gateway.frame import Frame, by_point
 from pipelines.operators.aggregate.window_calendar import LocalWindows, transitions
 from tests.pipelines.scripts import Run, S
+from tests.support.trials import trials
 
 STATS = ["count", "sum", "mean", "min", "max", "variance", "stddev", "first", "last", "range", "min_time", "max_time"]
 START = pd.Timestamp("2026-10-24T18:00", tz="UTC").value
@@ -172,7 +173,7 @@ LENGTHS = st.sampled_from(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=trials(60), deadline=None)
 @given(ZONES, LENGTHS, st.lists(st.integers(-(1 << 62), 1 << 62), min_size=1, max_size=20), st.data())
 def test_windows_follow_one_another_without_a_gap(zone, length, times, data):
     windows = LocalWindows(zone, length[0] * S, length[1])

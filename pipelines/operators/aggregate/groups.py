@@ -219,9 +219,10 @@ class Targets(Names):
 class Groups(Targets):
     """The group of each point of the directory."""
 
-    def __init__(self, points: Points, over: Over) -> None:
+    def __init__(self, points: Points, over: Over, *, derived: bool = False) -> None:
+        """``derived`` are points with a ``#`` in their name, which steps have made; else they belong to none."""
         super().__init__(points)
-        self._over = over
+        self._over, self._derived = over, derived
         self._known = 0
         self._edition = points.edition
         self._of = np.empty(0, np.int32)
@@ -250,7 +251,8 @@ class Groups(Targets):
         return found
 
     def _row_of(self, point: Point) -> int:
-        found = None if "#" in point.name else self._over.name(point, point.name)
+        left_out = "#" in point.name and not self._derived
+        found = None if left_out else self._over.name(point, point.name)
         if found is None:
             return NONE
         name, words = found

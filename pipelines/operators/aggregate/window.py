@@ -166,7 +166,8 @@ class WindowConfig(OperatorConfig, frozen=True, kw_only=True):
     """``duration`` is that of values above this, in the point's unit. Left out: that of each state of a state point."""
     over: Annotated[str, msgspec.Meta(min_length=1)] | None = None
     """Compute over groups of points together: ``device``, ``label area`` (or another label), ``all``, or a glob in
-    which words stand for parts of the name: ``"{feeder}-*/power"``. Other points pass."""
+    which words stand for parts of the name: ``"{feeder}-*/power"``. Other points pass, and so do those that a step has
+    made (``m1/energy#delta``), but where ``points`` or ``over`` says ``#``: ``points: "**#delta"``."""
     name: str = ""
     """What a group's points are called, with the words of ``over``: ``site/{device}/power``."""
     partial: bool = False
@@ -202,6 +203,12 @@ class WindowConfig(OperatorConfig, frozen=True, kw_only=True):
             width = (self.bins.to - self.bins.start) / self.bins.count
             return (*(self.bins.start + width * at for at in range(self.bins.count)), self.bins.to)
         return self.bins or ()
+
+    @property
+    def names_derived(self) -> bool:
+        """Whether points that steps have made are meant by name."""
+        globs = [self.points] if isinstance(self.points, str) else self.points
+        return any("#" in glob for glob in (*globs, self.over or ""))
 
     def create(self, points: Points) -> Window:
         """The operator for these options."""

@@ -38,7 +38,9 @@ class Window(Operator):
         super().__init__()
         self._config, self._points = config, points
         self._lateness_ns = config.lateness.ns
-        self._groups = None if config.over is None else Groups(points, Over(config.over, config.name))
+        self._groups = None
+        if config.over is not None:
+            self._groups = Groups(points, Over(config.over, config.name), derived=config.names_derived)
         self._names: Names = Names(points) if self._groups is None else self._groups
         pane = config.every if config.slide is None else config.slide
         self._panes = round(config.every.ns / pane.ns)

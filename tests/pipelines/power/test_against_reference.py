@@ -16,6 +16,7 @@ from pipelines.registry import OPERATORS
 from tests.pipelines import reference_power
 from tests.pipelines.reference import reason
 from tests.pipelines.scripts import START_NS, WILD, Run, S, directory, rows, scripts
+from tests.support.trials import trials
 
 VALUES = st.one_of(
     st.sampled_from([0.0, 1.0, 5.0, 20.0, 22.0, 23.0, 100.0, 230.0, 240.0, 300.0, -5.0]),
@@ -117,7 +118,7 @@ def same_reasons(run, plain):
 
 
 @pytest.mark.parametrize(("kind", "options"), CASES, ids=IDS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=trials(60), deadline=None)
 @given(data=st.data())
 def test_gives_what_the_reference_gives(kind, options, data):
     samples = COUNTERS if kind == "energy" else SAMPLES
@@ -128,14 +129,14 @@ LONE = [(kind, options) for kind, options in CASES if kind not in JOINED]
 
 
 @pytest.mark.parametrize(("kind", "options"), LONE, ids=[f"{kind}-{at}" for at, (kind, _) in enumerate(LONE)])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=trials(25), deadline=None)
 @given(script=scripts(samples=WILD))
 def test_gives_what_the_reference_gives_for_wild_samples(kind, options, script):
     same_reasons(*both(kind, options, script))
 
 
 @pytest.mark.parametrize("grouping", ["none", "subgroup", "group"])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=trials(25), deadline=None)
 @given(data=st.data())
 def test_harmonics_are_those_of_a_transform_by_hand(grouping, data):
     options = {"rate": 200.0, "highest": 1, "grouping": grouping, "lateness": "0s", "frequency": 50}

@@ -15,6 +15,7 @@ from gateway.units import decode_quantity
 from pipelines.registry import OPERATORS
 from tests.pipelines.power.support import DOUBTFUL, Case, at, of
 from tests.pipelines.scripts import START_NS, Run, S, rows
+from tests.support.trials import trials
 
 P = "m1/power"
 QUARTER = 900
@@ -147,7 +148,7 @@ ORDERED = [
 
 
 @pytest.mark.parametrize(("kind", "options"), ORDERED)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=trials(40), deadline=None)
 @given(
     samples=st.lists(st.tuples(st.integers(1, 4 * S), st.floats(1, 400) | st.just(math.nan)), max_size=40),
     ticks=st.sets(st.integers(0, 39)),

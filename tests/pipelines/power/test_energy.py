@@ -15,6 +15,7 @@ from gateway.point import Kind, Merge, Point
 from gateway.units import decode_quantity
 from pipelines.operators.power.energy import EnergyConfig
 from tests.pipelines.power.support import DOUBTFUL, Case, S, at, of
+from tests.support.trials import trials
 
 WRAP_32 = 2**32 * 0.01
 HOUR = 3600
@@ -170,7 +171,7 @@ def test_a_step_of_the_clock_keeps_the_reading_but_not_its_time():
     assert deltas(case, (30, 1002.0), (90, 1003.0)) == [(30, 1.0, DOUBTFUL), (90, 1.0, 0)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=trials(60), deadline=None)
 @given(
     steps=st.lists(st.tuples(st.integers(1, 600), st.integers(0, 500)), min_size=1, max_size=60),
     start=st.integers(1, 2**32 - 1),

@@ -16,6 +16,7 @@ from gateway.units import decode_quantity
 from pipelines.operators.power.unbalance import of_phasors, of_triangle
 from pipelines.registry import OPERATORS
 from tests.pipelines.power.support import Case, of
+from tests.support.trials import trials
 
 PQ = {"m1/p": "W", "m1/q": "var", "m2/p": "kW", "m2/q": "var"}
 
@@ -129,7 +130,7 @@ def test_phasors_in_reverse_order_are_all_negative_sequence():
     assert lost["m1/unbalance#v2v1"] == pytest.approx(50.0)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=trials(200), deadline=None)
 @given(
     sizes=st.lists(st.floats(200, 260), min_size=3, max_size=3),
     off=st.lists(st.floats(-15, 15), min_size=3, max_size=3),
@@ -142,7 +143,7 @@ def test_the_triangle_of_line_voltages_gives_what_phasors_give(sizes, off):
     assert of_triangle(lines[None])[0] == pytest.approx(of_phasors(np.array([sizes]), angles[None])[0], abs=1e-7)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=trials(100), deadline=None)
 @given(st.floats(1e-9, 0.3))
 def test_small_unbalance_keeps_its_digits(part):
     """Of positive sequence 1 and negative sequence ``part``, whatever its angle."""

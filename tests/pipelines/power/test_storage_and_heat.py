@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from gateway import quality as q
 from pipelines.operators.power.thermal import COOLINGS, ageing, heated, settled
 from tests.pipelines.power.support import DOUBTFUL, Case, S, of
+from tests.support.trials import trials
 
 HOUR = 3600
 
@@ -166,7 +167,7 @@ def test_the_difference_equations_of_the_guide_come_to_the_same():
     assert np.abs(found.hot_spot - np.array(spots)).max() < 0.5
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=trials(50), deadline=None)
 @given(st.lists(st.floats(0, 3), min_size=1, max_size=50), st.floats(1, 1e5))
 def test_temperatures_stay_between_those_where_they_settle(loads, pace):
     m = COOLINGS["distribution"]

@@ -15,6 +15,7 @@ from gateway.frame import Frame
 from gateway.point import Point
 from pipelines.operators.power.spectrum import Grouping, distortion, harmonics, rms
 from tests.pipelines.power.support import T0, Case, S, of
+from tests.support.trials import trials
 
 W = "m1/wave"
 ROOT = math.sqrt(2)
@@ -77,7 +78,7 @@ def test_all_groups_together_are_all_there_is():
     assert (harmonics(values, 10, 40, Grouping.GROUP) ** 2).sum(axis=1) == pytest.approx(whole)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=trials(40), deadline=None)
 @given(
     parts=st.dictionaries(st.integers(2, 40), st.floats(0, 20), max_size=8),
     first=st.floats(10, 300),
