@@ -11,6 +11,7 @@ import msgspec
 from gateway.config.convert import locate
 from gateway.config.leaves import suggestion
 from gateway.config.nodes import Mapping, Path, path_text
+from gateway.directory import Directory
 from gateway.errors import FieldError, OnpathError, Problem
 from gateway.network.chain import Chain, chain_of
 from gateway.network.config import RANK
@@ -18,6 +19,8 @@ from gateway.network.service import ServiceConfig
 from pipelines.bounds import Bound, bound_of
 from pipelines.operators.aggregate.window import WindowConfig
 
+_GLOBS: Final = {"outage": ("points", "of"), "select": ("points", "keep", "drop"), "filter": ("points", "keep", "drop")}
+"""Options of a step that say which of the points that come in it works on; of all others ``points``."""
 _WAYS: Final = ("absolute", "percent", "epsilon")
 
 
@@ -44,7 +47,8 @@ def sound(config: ServiceConfig, root: Mapping) -> tuple[list[Problem], list[Pro
             chain = chain_of(config)
         except (FieldError, OnpathError) as error:
             found.setdefault(_told(error))
-    warnings = [] if chain is None else [((), warning) for warning in chain.warnings]
+    warnings: list[tuple[Path, str]] = [] if chain is None else [((), warning) for warning in chain.warnings]
+    warnings += _of_globs(config)
     return [_problem(root, *one) for one in found], [_problem(root, *one) for one in warnings]
 
 
@@ -103,6 +107,24 @@ def _of_steps(config: ServiceConfig) -> Iterator[tuple[Path, str]]:
         except (FieldError, OnpathError) as error:
             path, message = _told(error, ("steps", number))
             yield (("steps", number, *path[2:]) if path[:1] == ("steps",) else path), message
+
+
+def _of_globs(config: ServiceConfig) -> Iterator[tuple[Path, str]]:
+    """Globs of steps in which the word for the node is missing, up to the first step that gives other names."""
+    if any("**" in glob for glob in config.inputs.globs):
+        return
+    words = {glob.count("/") + 2 for glob in config.inputs.globs}
+    for number, step in enumerate(config.steps):
+        name, options = step.operator
+        for option in _GLOBS.get(name, ("points",)):
+            given = getattr(options, option)
+            for glob in [given] if isinstance(given, str) else given or ():
+                if "**" not in glob and glob.count("/") + 1 not in words:
+                    hint = f'"*/{glob}"' if glob.count("/") + 2 in words else f'"**/{glob}"'
+                    message = f'no point of the inputs fits "{glob}": they are called <node>/<point> here; {hint} does'
+                    yield ("steps", number, name, option), message
+        if name == "rename" or type(options.create(Directory())).joins or isinstance(options, WindowConfig):
+            return
 
 
 def _of_intent(config: ServiceConfig) -> Iterator[tuple[Path, str]]:

@@ -7,6 +7,7 @@ import sys
 import time
 
 import msgspec
+import pytest
 
 from gateway.network.carrier.lease import Held
 from gateway.network.config import PARTITIONS, core_subject, partition_of
@@ -38,6 +39,7 @@ async def counted(carrier, expected, within_s=60):
     raise AssertionError
 
 
+@pytest.mark.timeout(300)
 async def test_kills_and_moves_lose_and_double_nothing(tmp_path):
     rng, sent, total = random.Random(3), 0, 0
     async with net(tmp_path) as network:

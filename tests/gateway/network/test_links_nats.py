@@ -47,7 +47,7 @@ class Devices:
             await asyncio.sleep(0.02)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_a_killed_hub_loses_and_doubles_nothing(tmp_path):
     async with hub_net(tmp_path, tls=True) as (network, hub):
         await asyncio.gather(
@@ -80,7 +80,7 @@ def partition(status):
     return status["network"].get("core", {}).get("partitions", {}).get(str(PARTITION))
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_rows_leave_a_spool_only_when_a_snapshot_of_the_core_has_them(tmp_path):
     async with hub_net(tmp_path) as (network, _):
         core, *_ = await asyncio.gather(

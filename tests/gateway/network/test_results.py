@@ -3,6 +3,8 @@
 import asyncio
 from collections import Counter
 
+import pytest
+
 from tests.support.daemon import json_lines, samples_of
 from tests.support.network import net
 
@@ -28,6 +30,7 @@ def newest(path):
     return total
 
 
+@pytest.mark.timeout(300)
 async def test_results_come_once_over_a_parent_that_was_told_nothing_and_a_reader_that_is_killed(tmp_path):
     async with net(tmp_path) as network:
         await network.start("core", "core")

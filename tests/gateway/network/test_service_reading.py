@@ -157,3 +157,34 @@ def test_check_of_a_bad_file(onpath, tmp_path):
     assert err.splitlines()[0] == f'{file}:5:14: steps[1].window.evry: unknown key; did you mean "every"?'
     code, out, _ = onpath("service", "check", file, "--json")
     assert (code, json.loads(out)["problems"][0]["line"]) == (78, 5)
+
+
+@pytest.mark.parametrize(
+    ("points", "step", "told"),
+    [
+        (
+            "'*/power'",
+            "limits: {points: '*/power', min: 0}",
+            'steps[0].limits.points: no point of the inputs fits "*/power"',
+        ),
+        (
+            "'*/u?'",
+            "outage: {of: ['*/u1', '*/u2'], nominal: 230}",
+            'steps[0].outage.of: no point of the inputs fits "*/u1"',
+        ),
+        ("'*/power'", "select: {keep: [power]}", '"**/power" does'),
+        ("'*/power'", "limits: {points: '*/*/power', min: 0}", None),
+        ("'*/power'", "limits: {points: '**/power', min: 0}", None),
+        ("'**'", "limits: {points: '*/power', min: 0}", None),
+        (
+            "'*/power'",
+            "window: {every: 1m, stats: [mean], over: all, name: p}\n  - limits: {points: 'p#mean', min: 0}",
+            None,
+        ),
+    ],
+)
+def test_a_glob_that_no_name_can_fit_is_told(points, step, told):
+    text = f"service: a\ninputs: {{points: {points}}}\nsteps:\n  - {step}\n"
+    warnings = [str(one) for one in service_of(text).warnings if "<node>/<point>" in str(one)]
+    assert bool(warnings) == (told is not None)
+    assert told is None or told in warnings[0]
