@@ -1,6 +1,7 @@
 """Daemons as nodes: what leaves at the top is what came in below, whatever is killed, moved and asked for."""
 
 import asyncio
+import contextlib
 import random
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 from gateway.network.carrier.lease import Held
 from gateway.network.config import PARTITIONS, core_subject, partition_of
 from gateway.network.lookup import everything
-from tests.support.network import net, records
+from tests.support.network import hub_net, net, records
 
 S = 1_000_000_000
 SERVICE = """
@@ -168,8 +169,13 @@ uplinks: {out: {type: file, path: PATH}}
 """
 
 
-async def test_neighbours_get_what_both_sides_allow(tmp_path):
-    async with net(tmp_path) as network:
+@pytest.mark.parametrize("carrier", ["local", "nats"])
+async def test_neighbours_get_what_both_sides_allow(tmp_path, carrier):
+    async with contextlib.AsyncExitStack() as stack:
+        if carrier == "local":
+            network = await stack.enter_async_context(net(tmp_path))
+        else:
+            network, _ = await stack.enter_async_context(hub_net(tmp_path, tls=True))
         share = ', share: [{points: ["m1/*"], with: ["h2"]}]'
         await network.start("h1", "access", share)
         path = tmp_path / "out.jsonl"
