@@ -12,6 +12,7 @@ from tests.support.documents import ROOT, blocks
 SYSTEMD = ROOT / "systemd"
 DROP_INS = {path.stem: path.read_text() for path in sorted((SYSTEMD / "drop-ins").glob("*.conf"))}
 UNITS = {"onpath.service": "onpath.service", "onpath@.service": "onpath@north.service"}
+UNITS |= {name: name for name in ("onpath-hub.service", "onpath-controller.service")}
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
 needs_shellcheck = pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
 
@@ -61,6 +62,19 @@ def test_the_template_differs_in_nothing_but_the_folders():
         "ReadWritePaths=-/etc/onpath",
     ]
     assert [re.sub(r"[ /]%i", "", line) for line in many] == one
+
+
+@pytest.mark.parametrize("unit", ["onpath-hub.service", "onpath-controller.service"])
+def test_the_network_s_units_are_closed_as_the_gateway_s(unit):
+    def closed(unit):
+        text = (SYSTEMD / unit).read_text()
+        return [
+            line
+            for line in text[text.index("NoNewPrivileges") :].splitlines()
+            if "Socket" not in line and line[:1] != "#"
+        ]
+
+    assert closed(unit) == closed("onpath.service")
 
 
 @needs_shellcheck

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -93,7 +94,8 @@ def test_the_life_of_a_gateway(box, built, tmp_path):
     site.nothing_lost_nothing_doubled()
     assert any(batch["pipeline"] == "meters" for batch in site.batches().values())
     goes_back_over_a_change_of_format(box, site, built["format"], built["next"])
-    is_downgraded(box, site, built["first"])
+    with a_hub_and_a_controller(box):
+        is_downgraded(box, site, built["first"])
     several_run_beside_each_other(box, built["next"])
     is_removed_and_comes_back(box, site, built["next"])
     box.run("dpkg", "--purge", "onpath")
@@ -210,6 +212,25 @@ def is_downgraded(box, site, release):
     assert running(box) == release.version
     site.send(500)
     site.nothing_lost_nothing_doubled()
+
+
+@contextlib.contextmanager
+def a_hub_and_a_controller(box):
+    """They run beside the gateway, and go from version to version with it."""
+    units = ["onpath-hub", "onpath-controller"]
+    box.sh("mkdir -p /etc/onpath/hub")
+    box.write("/etc/onpath/hub/hub.yaml", "hub: {listen: '127.0.0.1:4222'}\n")
+    box.write("/etc/onpath/network.yaml", "network: {carrier: {url: 'nats://127.0.0.1:4222'}, tier: core}\n")
+    box.sh(f"systemctl enable --now {units[0]} && systemctl reload onpath && systemctl enable --now {units[1]}")
+    box.until(lambda status: status["network"]["link"] == "up")
+    before = {pid(box, unit) for unit in units}
+    yield
+    assert before.isdisjoint({pid(box, unit) for unit in units})
+    box.until(lambda status: status["network"]["link"] == "up")
+    assert json.loads(box.run("onpath", "hub", "status", "--json").stdout)
+    box.sh("timeout 60 sh -c 'until journalctl -u onpath-controller | grep -q leads; do sleep 1; done'")
+    assert "onpath-hub.service is active running" in box.run("onpath-install", "--status").stdout
+    box.sh("rm /etc/onpath/network.yaml && systemctl reload onpath")
 
 
 def several_run_beside_each_other(box, release):
