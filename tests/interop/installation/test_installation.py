@@ -219,7 +219,7 @@ def a_hub_and_a_controller(box):
     """They run beside the gateway, and go from version to version with it."""
     units = ["onpath-hub", "onpath-controller"]
     box.sh("mkdir -p /etc/onpath/hub")
-    box.write("/etc/onpath/hub/hub.yaml", "hub: {listen: '127.0.0.1:4222'}\n")
+    box.write("/etc/onpath/hub/hub.yaml", "hub: {name: hub-1, listen: '127.0.0.1:4222'}\n")
     box.write("/etc/onpath/network.yaml", "network: {carrier: {url: 'nats://127.0.0.1:4222'}, tier: core}\n")
     box.sh(f"systemctl enable --now {units[0]} && systemctl reload onpath && systemctl enable --now {units[1]}")
     box.until(lambda status: status["network"]["link"] == "up")
