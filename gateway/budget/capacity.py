@@ -8,9 +8,11 @@ link: periods are joined until :data:`ACKNOWLEDGED` rows are through.
 
 Where there was no backlog the link carries at least what was acknowledged, and perhaps more. Whether it does is found
 out carefully, by *probing*: after :data:`PATIENCE` calm periods, while bounds are wider than they would be on a better
-link, the estimate is raised by a half, and fourfold as soon as that is used, as long as no backlog forms. The law lets
-the rate follow at its slow gain, so that a link that carries no more shows this by a backlog of a second or so, which
-ends the probe. Each one that finds nothing doubles the patience, up to :data:`LONGEST`.
+link, the estimate is raised by a half, and up to fourfold as soon as that is used, as long as no backlog forms. The law
+lets the rate follow at its slow gain, so that a link that carries no more shows this by a backlog of a second or so,
+which ends the probe. Each one that finds nothing doubles the patience, up to :data:`LONGEST`. News shortens it: rows
+that are acknowledged at more than twice the known rate, period after period. It may mean nothing, for many links let a
+little through at once; then the probe finds nothing, and what is as quick is no news any more.
 
 The configured bandwidth and the budget are upper bounds, whoever uses this takes the least of all. While the bandwidth
 is what holds (a measurement within a tenth of it), the link itself is no limit.
@@ -38,6 +40,14 @@ PATIENCE: Final = 12
 LONGEST: Final = 36
 PROBE: Final = 1.5
 AGAIN: Final = 4.0
+NEWS: Final = 2.0
+"""How many times what is known rows have to be acknowledged at,"""
+NEWS_PERIODS: Final = 3
+"""and in so many periods on end, to be news."""
+LEAP: Final = 10.0
+"""What is probed then is what they let expect, but at most so many times what is known."""
+SOONEST_S: Final = 0.005
+"""No acknowledgement counts as quicker."""
 FOUND: Final = 1.1
 """A measurement so much above the one before says that the probe has found something."""
 UP: Final = 2.0
@@ -83,10 +93,15 @@ class Capacity:
         self.known = math.inf
         """Bytes a second."""
         self._before = math.inf
-        """What the last measurement before a probe said."""
+        """What the last measurement before a probe said, or what was carried in it without a backlog."""
         self._calm = 0
         self._patience = PATIENCE
-        self._probing = False
+        self._probing = self._grew = False
+        """The latter: whether the probe has found something."""
+        self._news = 0
+        """Periods on end in which rows were acknowledged much faster than is known."""
+        self._usual = self._quickest = 0.0
+        """The rate of acknowledgements that is no news, and the highest while it was probed, bytes a second."""
         self._bursts = Bursts()
         self._raised = MISLED
         """Periods since bursts showed more than was known."""
@@ -154,13 +169,14 @@ class Capacity:
         self._calm = 0
         if rate < SUDDEN * self.known or rate > self.known / SUDDEN:
             self._bursts.forget()
-        if self._raised < MISLED and rate < SUDDEN * self.known:
+        misled = self._raised < MISLED and rate < SUDDEN * self.known
+        if misled:
             self._deaf = self._patience = min(LONGEST, 2 * self._patience)
         if self._probing:
-            self._probing = False
-            self._patience = PATIENCE if rate > FOUND * self._before else min(LONGEST, 2 * self._patience)
+            self._end_probe(found=self._grew or rate > FOUND * self._before)
             self.known = rate
         elif rate < SUDDEN * self.known or math.isinf(self.known):
+            self._usual = self.known if misled else 0.0
             self.known = rate
         else:
             self.known += (rate - self.known) / 2
@@ -192,15 +208,36 @@ class Capacity:
             self._calm = 0
             return
         self._calm += 1
+        rate, news = self._look_for_news(seen)
         if self._probing and standing > FORMED_S * self._before:
-            self._probing, self._calm, self.known = False, 0, max(self._before, shown)
-            self._patience = min(LONGEST, 2 * self._patience)
+            self._end_probe(found=self._grew)
+            self._calm, self.known = 0, max(self._before, shown)
         elif self._probing and used >= 0.8 * self.known:
-            self.known *= AGAIN
-        elif not self._probing and self._calm > self._patience:
-            self._probing = True
-            self._before = self.known
-            self.known *= PROBE
+            self._before, self._grew, self._news = max(self._before, used), True, 0
+            # As far as acknowledgements let expect, if they let expect anything
+            self.known *= AGAIN if rate < self.known else min(AGAIN, max(PROBE, rate / self.known))
+        elif news or (not self._probing and self._calm > self._patience):
+            if not self._probing:
+                self._probing, self._grew, self._before, self._quickest = True, False, self.known, rate
+            self.known = min(LEAP * self.known, rate) if news else PROBE * self.known
+            self._news = 0
+
+    def _look_for_news(self, seen: Seen) -> tuple[float, bool]:
+        """The least rate at which rows of the period were acknowledged, bytes a second (0: none); whether to act."""
+        if not seen.points:
+            return 0.0, False
+        rate = min(size / max(SOONEST_S, seconds) for _, size, seconds in seen.points)
+        self._quickest = max(self._quickest, rate)
+        self._news = self._news + 1 if rate > NEWS * max(self.known, self._usual) else 0
+        return rate, self._news >= NEWS_PERIODS
+
+    def _end_probe(self, *, found: bool) -> None:
+        self._probing, self._news = False, 0
+        if found:
+            self._patience = PATIENCE
+        else:
+            self._patience = min(LONGEST, 2 * self._patience)
+            self._usual = max(self._usual, self._quickest)
 
 
 def _surely(seen: Seen) -> float:

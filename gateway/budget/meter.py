@@ -13,6 +13,9 @@ MEMORY: Final = 24
 """Periods in which the quickest acknowledgement is remembered for one to two times as many."""
 POINTS: Final = 200
 """Of bursts, a period, at most."""
+SURELY: Final = 0.25
+"""By so much of the time between two acknowledgements a row has to be ahead of the first to be behind it: that one may
+have been noticed late."""
 AT_ONCE_S: Final = 1e-3
 """Acknowledgements that are so close came as one."""
 
@@ -77,6 +80,8 @@ class Meter:
         self._began = -math.inf
         """When a row was handed out last while none was on its way."""
         self._burst = Rows()
+        self._busy = False
+        """Whether the link has certainly been busy since then."""
         self._points: list[tuple[float, Rows, float]] = []
         self._periods = 0
 
@@ -93,7 +98,7 @@ class Meter:
         """A row goes to the uplink."""
         self._handed = self._handed.plus(len(batch.block))
         if not self._out:
-            self._began, self._burst = now, Rows()
+            self._began, self._burst, self._busy = now, Rows(), True
         self._out[batch.seq] = now, len(batch.block)
 
     def acknowledged(self, batch: Batch, now: float) -> None:
@@ -109,11 +114,17 @@ class Meter:
                 self._served = self._served.plus(size)
                 self._served_s += now - last
             self._next_quickest = min(self._next_quickest, (now - since, size))
-            self._follow(since, size, now)
+            self._follow(since, last, size, now)
 
-    def _follow(self, since: float, size: int, now: float) -> None:
-        """Note a row of the burst that is on its way; those that were handed later than it began tell nothing."""
-        if since > self._began + min(self._quickest, self._next_quickest)[0]:
+    def _follow(self, since: float, last: float, size: int, now: float) -> None:
+        """Note a row of the burst that is on its way.
+
+        One that was handed later than it began belongs to it if it had surely come to the link before the one ahead
+        was through; from the first on that may not have, what follows tells nothing.
+        """
+        quickest = min(self._quickest, self._next_quickest)[0]
+        self._busy &= since <= max(self._began + quickest, last - max(quickest, SURELY * (now - last)))
+        if not self._busy:
             return
         self._burst = self._burst.plus(size)
         if self._points and self._points[-1][0] == self._began and now - self._began - self._points[-1][2] < AT_ONCE_S:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import aiomqtt
 
 from adapters.frame.records import Reader, UnknownDirectoryError
-from gateway.broker import EmbeddedBroker
 from gateway.network import assignment
 from gateway.network.assignment import Assignment, ServicePart
 from gateway.network.carrier.base import CarrierError
@@ -24,6 +23,7 @@ from gateway.network.config import CarrierConfig
 from tests.adapters.mqtt.certificates import Authority
 from tests.support.daemon import Daemon
 from tests.support.hubs import HubProcess, hub
+from tests.support.nats import Nats, nats_broker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -37,7 +37,7 @@ RETRY_S = 0.2
 class Net:
     """Nodes by name, a broker for their devices, and this process's own way to the carrier."""
 
-    def __init__(self, folder: Path, way: CarrierConfig, carrier: Carrier, broker: EmbeddedBroker) -> None:
+    def __init__(self, folder: Path, way: CarrierConfig, carrier: Carrier, broker: Nats) -> None:
         self.folder = folder
         self.way = way
         self.ways: dict[str, str] = {}
@@ -54,7 +54,7 @@ class Net:
             adapters:
               bus:
                 type: mqtt
-                url: {self.broker.url}
+                url: {self.broker.mqtt_url}
                 stale_after: 0s
                 subscribe:
                   - topic: "{name}/{{device}}"
@@ -157,7 +157,8 @@ async def net(folder: Path, way: CarrierConfig | None = None) -> AsyncIterator[N
     way = way or CarrierConfig(url=f"local:{folder / 'network'}")
     carrier = carrier_of(way, "test")
     await carrier.open()
-    async with EmbeddedBroker(folder / "broker") as broker:
+    # It repeats what a gateway did not acknowledge within ack_wait, also after a restart of the gateway
+    async with nats_broker(folder / "broker", ack_wait="2s") as broker:
         network = Net(folder, way, carrier, broker)
         try:
             yield network

@@ -13,6 +13,8 @@ from gateway.point import Kind, Point
 from gateway.tasks import ended
 
 SECOND = 10**9
+SPAN = 100.0
+"""The range of every point."""
 
 
 class Feeder:
@@ -24,21 +26,26 @@ class Feeder:
         self._step = step
         self._random = np.random.default_rng(7)
         names = [f"m/p{one}" for one in range(points)]
-        facts = [Point(name=name, limits=(0.0, 100.0), resolution=0.01) for name in names]
-        self._ids = np.array([daemon.directory.add(one) for one in facts], np.int32)
-        self._energy = daemon.directory.add(Point(name="m/energy", kind=Kind.COUNTER, limits=(0.0, 100.0)))
+        facts = [Point(name=name, limits=(0.0, SPAN), resolution=0.01) for name in names]
+        self.ids = np.array([daemon.directory.add(one) for one in facts], np.int32)
+        self._energy = daemon.directory.add(Point(name="m/energy", kind=Kind.COUNTER, limits=(0.0, SPAN)))
         self._value = self._random.uniform(20, 80, points)
         self.emitted = 0
         """Samples of the walks."""
+        self.times: list[int] = []
+        self.values: list[np.ndarray] = []
+        """What was emitted at each time (UTC ns), in the order of ``ids``."""
 
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            self._value += self._random.normal(0, self._step, len(self._value))
-            self._value = np.clip(np.round(self._value, 2), 0, 100)
+            moved = self._value + self._random.normal(0, self._step, len(self._value))
+            self._value = np.clip(np.round(moved, 2), 0, SPAN)
             now = time.time_ns()
-            self.emitted += len(self._ids)
-            ids = np.append(self._ids, self._energy).astype(np.int32)
+            self.times.append(now)
+            self.values.append(self._value)
+            self.emitted += len(self.ids)
+            ids = np.append(self.ids, self._energy).astype(np.int32)
             values = np.append(self._value, (self.emitted / 1e4) % 100)
             await self._daemon.intake.emit(Frame.of(ids, np.full(len(ids), now, np.int64), values))
             await asyncio.sleep(1 / self._rate)

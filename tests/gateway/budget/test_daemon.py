@@ -83,7 +83,8 @@ async def wider_batch(folder):
 async def test_rungs_are_taken_one_by_one_and_given_back(tmp_path, monkeypatch):
     """Summaries now and the samples later; then what comes is shed, told as lost; then all in the reverse order."""
     monkeypatch.setattr("gateway.budget.ladder.SOON", 0)  # else each is given back later than the one before
-    monkeypatch.setattr("gateway.budget.ladder.FADES", 0.95)
+    monkeypatch.setattr("gateway.budget.ladder.FADES", 0.8)
+    monkeypatch.setattr("gateway.budget.summaries.LATENESS_S", 0.5)
     config = text(tmp_path, "max: 1.2x, rungs: [summarise, shed], summary: 1s", "12kB/s").replace("300ms", "200ms")
     async with inside(tmp_path, config) as daemon:
         async with feeding(daemon, 40):
@@ -97,6 +98,9 @@ async def test_rungs_are_taken_one_by_one_and_given_back(tmp_path, monkeypatch):
             await until(lambda: summary(tmp_path))
             await until(lambda: shedding(daemon))
         await until(lambda: at_height(daemon, 0), 60)
+        path = tmp_path / "onpath.yaml"
+        path.write_text(path.read_text().replace("bandwidth: 12kB/s", "bandwidth: 1MB/s"))
+        await daemon.reload()  # what was put aside goes the faster
         spool = daemon.intake.engine.store.spool
 
         async def all_sent():

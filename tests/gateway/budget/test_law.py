@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.batch import Batch
 from gateway.budget.bursts import Bursts
-from gateway.budget.capacity import PATIENCE, Capacity, Seen
+from gateway.budget.capacity import NEWS_PERIODS, PATIENCE, Capacity, Seen
 from gateway.budget.ladder import DOWN, UP, Ladder
 from gateway.budget.law import CLIP, SPARE_AFTER, Law, target_of
 from gateway.budget.meter import Meter, Rows
@@ -181,8 +181,45 @@ def test_bursts_show_a_link_that_got_better_without_a_probe_and_are_not_believed
     assert found.known == 100.0
 
 
+def test_quick_acknowledgements_are_news_that_shorten_the_wait_but_only_once():
+    def quick(acknowledged=300.0, standing=0.0):
+        return Seen(
+            seconds=5.0, acknowledged=acknowledged, rows=3, lowest=0.0, standing=standing, quickest_s=0.01,
+            points=((0.0, 100.0, 0.1),),
+        )  # fmt: skip
+
+    found = Capacity()
+    found.look(busy(100.0), wanting=True)
+    said = [found.look(quick(), wanting=True) for _ in range(NEWS_PERIODS)]
+    assert said == [100.0] * (NEWS_PERIODS - 1) + [1000.0]  # as they let expect
+    nothing = Seen(seconds=5.0, acknowledged=0.0, rows=0, lowest=0.0, quickest_s=0.01)
+    assert [found.look(nothing, wanting=True) for _ in range(NEWS_PERIODS)] == [1000.0] * NEWS_PERIODS
+    found.look(quick(4500.0), wanting=True)
+    assert found.look(quick(4500.0), wanting=True) == 1500.0  # it is used, and they let expect no more
+    found = Capacity()
+    found.look(busy(100.0), wanting=True)
+    for _ in range(NEWS_PERIODS):
+        found.look(quick(), wanting=True)
+    assert found.look(quick(standing=100.0), wanting=True) == 100.0  # a backlog: it only lets a little through at once
+    for _ in range(PATIENCE):
+        assert found.look(quick(), wanting=True) == 100.0
+
+
 def batch(seq, size):
     return Batch(seq, "p", 0, Frame.of([0], [0], [0.0]), block=bytes(size))
+
+
+def test_rows_that_come_while_the_link_is_busy_belong_to_the_burst():
+    """At 100 bytes a second, in a second each but the first; the last comes when the link may have been idle."""
+    meter = Meter()
+    handed, acknowledged = (0.0, 1.0, 1.5, 2.5, 3.95), (0.02, 2.0, 3.0, 4.0, 5.0)
+    rows = [batch(seq, 100 if seq else 2) for seq in range(len(handed))]
+    moments = [(at, 0, row) for at, row in zip(handed, rows, strict=True)]
+    moments += [(at, 1, row) for at, row in zip(acknowledged, rows, strict=True)]
+    for at, done, row in sorted(moments, key=lambda one: one[:2]):
+        (meter.acknowledged if done else meter.handed)(row, at)
+    points = [(began, size.size, seconds) for began, size, seconds in meter.take(Rows()).points]
+    assert points == [(0.0, 2, 0.02), (1.0, 100, 1.0), (1.0, 200, 2.0), (1.0, 300, 3.0)]
 
 
 def test_what_is_measured_in_a_backlog_is_exact_however_few_rows_there_are():

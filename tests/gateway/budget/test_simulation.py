@@ -14,7 +14,7 @@ from tests.benchmarks.budget_simulation import FLOATS, STATED, Site, phases
 
 @pytest.mark.parametrize("told", [True, False])
 def test_the_link_is_used_and_never_flooded_and_no_bound_is_broken(told):
-    run, found = phases(Site(seed=0 if told else 21, seconds=240), told=told)
+    run, found = phases(Site(seed=0 if told else 21, seconds=160), told=told)
     uses = {phase.part: phase.use for phase in found}
     assert all(0.75 <= use <= 0.90 for use in uses.values()), uses
     halvings = [phase for before, phase in itertools.pairwise(found) if phase.part < before.part]

@@ -38,6 +38,14 @@ def found(text, uplink="up"):
     return config, graph, steps
 
 
+def trend(adapt):
+    """A site with one step that moves."""
+    return f"""
+pipelines: {{trend: {{from: "**", steps: [{{deadband: {{epsilon: 1%}}}}], to: up}}}}
+uplinks: {{up: {{type: stdout, adapt: {adapt}}}}}
+"""
+
+
 SITE = """
 pipelines:
   raw: {from: "**", steps: [{deadband: {epsilon: 0.1}}], to: [trend]}
@@ -92,11 +100,7 @@ def test_a_bound_goes_to_its_ends_and_never_beyond_them():
     ],
 )
 def test_limits_by_pipeline_and_step(steps, most):
-    text = f"""
-pipelines: {{trend: {{from: "**", steps: [{{deadband: {{epsilon: 1%}}}}], to: up}}}}
-uplinks: {{up: {{type: stdout, adapt: {{steps: {steps}}}}}}}
-"""
-    _, _, steps = found(text)
+    _, _, steps = found(trend(f"{{steps: {steps}}}"))
     assert str(steps.movable[0].high.bound) == most
 
 
@@ -105,11 +109,7 @@ uplinks: {{up: {{type: stdout, adapt: {{steps: {steps}}}}}}}
     [("{max: 0.5}", "not of one kind"), ("{max: 0.5%}", "does not lie between"), ("{min: 2x}", "does not lie between")],
 )
 def test_a_limit_that_cannot_hold_leaves_the_step_alone(adapt, why):
-    text = f"""
-pipelines: {{trend: {{from: "**", steps: [{{deadband: {{epsilon: 1%}}}}], to: up}}}}
-uplinks: {{up: {{type: stdout, adapt: {adapt}}}}}
-"""
-    _, _, steps = found(text)
+    _, _, steps = found(trend(adapt))
     assert not steps.movable
     assert why in steps.left[0][1]
 
@@ -131,12 +131,8 @@ uplinks: {{up: {{type: stdout, adapt: {adapt}}}}}
     ],
 )
 def test_what_cannot_be_is_refused(adapt, told):
-    text = f"""
-pipelines: {{trend: {{from: "**", steps: [{{deadband: {{epsilon: 1%}}}}], to: up}}}}
-uplinks: {{up: {{type: stdout, adapt: {adapt}}}}}
-"""
     with pytest.raises(ConfigError) as raised:
-        loaded(text)
+        loaded(trend(adapt))
     assert told in str(raised.value)
 
 
