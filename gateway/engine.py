@@ -96,8 +96,10 @@ class Engine:
         self._attach(directory)
         self.directory = directory
         self.graph = Graph(pipelines, directory)
-        self._wanted = pipelines
-        """What the configuration says; the graph follows it, also after a store that failed."""
+        self._known = pipelines
+        """What the store's checkpoint is of."""
+        self._wanted: tuple[Mapping[str, PipelineConfig], Memory] | None = None
+        """An exchange that is under way; it is made up for after a store that failed."""
         self._waiting: list[Segment] = []
         """Journaled and not yet processed."""
         self.tapped: frozenset[Place] = frozenset()
@@ -267,8 +269,17 @@ class Engine:
         Raises:
             StoreError: as for :meth:`commit`.
         """
-        self._wanted = pipelines
+        self._wanted = pipelines, dict(learned or {})
         committed = self.commit(Group(), now_ns)
+        self._exchange(committed, now_ns)
+        self._note_given_up(committed)
+        return committed
+
+    def _exchange(self, committed: Committed, now_ns: int) -> None:
+        """The wanted pipelines in the place of those that run; what these held goes on."""
+        if self._wanted is None:
+            return
+        pipelines, learned = self._wanted
         before, successor = self.graph, Graph(pipelines, self.directory)
         flushed = successor.succeed(before)
         self.graph = successor
@@ -276,12 +287,11 @@ class Engine:
             committed.alerts = concat([committed.alerts, _alerts(flushed)])
             for uplink, batches in self._spool(flushed, now_ns, before).items():
                 committed.batches.setdefault(uplink, []).extend(batches)
-            self.store.write_memory(learned or {})
+            self.store.write_memory(learned)
             self.store.write_directory(self.directory)
             self.store.write_checkpoint(self.graph.snapshot())
             self.store.spool.write_gauges()
-        self._note_given_up(committed)
-        return committed
+        self._known, self._wanted = pipelines, None
 
     def reopen(self, now_ns: int, failure: StoreError, missed: Missed | None = None) -> bool:
         """After a failure: open the store again, on new descriptors, and bring the pipelines to what it holds.
@@ -299,11 +309,20 @@ class Engine:
             self._attach(self.directory)
             self.directory.rewrite()
             self._waiting = []
-            self.graph = Graph(self._wanted, self.directory)
+            self.graph = Graph(self._on_disk(), self.directory)
             self.recover(now_ns, missed)
+            self._exchange(Committed(self.attempted), now_ns)
 
         with_store(self.store.folder, self.store.config, now_ns, begin, self.store.files, failure)
         return self.store.journal.has(self.attempted)
+
+    def _on_disk(self) -> Mapping[str, PipelineConfig]:
+        """Which pipelines the store knows: an exchange may be on disk although it seemed to fail."""
+        if self._wanted is not None:
+            pipelines, _ = self._wanted
+            if pipelines.keys() != self._known.keys() and self.store.read_checkpoint().keys() == pipelines.keys():
+                self._known, self._wanted = pipelines, None
+        return self._known
 
     def shut(self) -> None:
         """Close the store, whichever it is by now."""

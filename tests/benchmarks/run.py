@@ -91,7 +91,7 @@ GROUPS: dict[str, Callable[[Bench], Awaitable[list[Row]]]] = {
     "plan": plan.rows,
     "core-worker": core.rows,
 }
-QUICK_LEAVES_OUT = {"mqtt-adapter", "mqtt-wide", "operators", "operator-library"}
+QUICK_LEAVES_OUT = {"mqtt-adapter", "mqtt-wide", "operators", "operator-library", "link-budget"}
 NEEDS_MOSQUITTO = {"mqtt-mosquitto", "mqtt-window-mosquitto"}
 
 

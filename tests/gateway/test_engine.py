@@ -12,6 +12,7 @@ from gateway.frame import Frame, concat
 from gateway.point import Point
 from gateway.store.segments import Step, Tick
 from tests.support.build import config_of, engine_over, spooled
+from tests.support.trials import trials
 
 S = 1_000_000_000
 CONFIG = config_of("""
@@ -94,7 +95,7 @@ def by_pipeline(rows):
     return {name: concat([frame for other, frame in rows if other == name]) for name in names}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=trials(60), deadline=None)
 @given(EVENTS, st.data())
 def test_a_crash_anywhere_changes_nothing(tmp_path_factory, events, data):
     groups = groups_of(events)
@@ -116,7 +117,7 @@ def assert_same(one, other):
         assert one.take(one.point == point) == other.take(other.point == point)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=trials(30), deadline=None)
 @given(EVENTS)
 def test_counters_balance(tmp_path_factory, events):
     *_, status = run(tmp_path_factory.mktemp("s"), groups_of(events))
@@ -240,6 +241,42 @@ def test_why_pipelines_are_others_is_remembered_with_the_exchange(tmp_path):
     engine.store.close()
     engine = engine_over(tmp_path, CONFIG)
     assert engine.memory["who", "what"] == b"plan 7"
+    engine.store.close()
+
+
+@pytest.mark.parametrize("seemed", [False, True])
+def test_an_exchange_that_the_disk_refuses_is_made_up_for_and_nothing_held_is_lost(tmp_path, monkeypatch, seemed):
+    """``seemed``: it is on disk all the same."""
+    engine = engine_over(tmp_path, CONFIG)
+    engine.directory.add(Point(name="p0"))
+    engine.commit(Group([Frame.of([0, 0], [100 * S, 101 * S], [1.0, 10.0]), Tick(101 * S)]), 0)
+    pipelines = {"clean": msgspec.structs.replace(CONFIG.pipelines["clean"], to=["out"])}
+    learned = {("who", "what"): bytes(1_000_000)}
+    if seemed:
+        exchange = engine._exchange
+
+        def told(committed, now_ns):
+            wanted, known = engine._wanted, engine._known
+            exchange(committed, now_ns)
+            engine._wanted, engine._known = wanted, known
+            raise StoreError("the answer was lost")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(engine, "_exchange", told)
+            with pytest.raises(StoreError, match="lost"):
+                engine.reconfigure(pipelines, 0, learned)
+    else:
+        engine.store._db.pragma("max_page_count", engine.store._db.pragma("page_count") + 20)
+        with pytest.raises(StoreError, match="Full"):
+            engine.reconfigure(pipelines, 0, learned)
+    engine.reopen(0, StoreError("full"))
+    assert engine.graph.pipelines.keys() == {"clean"}
+    flushed = concat([frame for name, frame in spooled(engine) if name == "windows"])
+    values = {engine.directory.name(p): v for p, v in zip(flushed.point.tolist(), flushed.value.tolist(), strict=True)}
+    assert (values["p0#count"], values["p0#sum"], len(values)) == (2, 11, len(flushed)), "once"
+    engine.store.close()
+    engine = engine_over(tmp_path, CONFIG)
+    assert engine.memory == learned
     engine.store.close()
 
 
