@@ -114,14 +114,14 @@ async def hub(folder: Path, extra: str = "") -> AsyncIterator[HubProcess]:
 
 
 @asynccontextmanager
-async def hub_cluster(folder: Path, count: int = 3) -> AsyncIterator[list[HubProcess]]:
-    """Several as one."""
+async def hub_cluster(folder: Path, count: int = 3, extra: str = "") -> AsyncIterator[list[HubProcess]]:
+    """Several as one; ``extra`` goes into the section of the cluster."""
     ports = free_ports(2 * count)
     routes = ports[count:]
     hubs = [
         HubProcess(folder, f"hub-{number + 1}", ports[number], _CLUSTER.format(
             own=routes[number], routes=", ".join(f'"nats://127.0.0.1:{port}"' for port in routes)
-        ))
+        ) + extra)
         for number in range(count)
     ]  # fmt: skip
     try:

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import urllib.request
 from pathlib import Path
 
 import nats
@@ -24,7 +25,7 @@ from gateway.network.hub.text import server_text
 from gateway.units import Duration
 from tests.adapters.mqtt.certificates import Authority
 from tests.support.documents import ROOT, Block, blocks
-from tests.support.hubs import HubProcess, free_ports, hub
+from tests.support.hubs import HubProcess, free_ports, hub, hub_cluster
 
 SHIPPED = ROOT / "configs" / "hub.yaml"
 BLOCKS = [block for block in blocks(ROOT / "docs" / "network" / "hub.md") if block.text.startswith("hub:")]
@@ -57,6 +58,28 @@ async def test_what_a_node_may_and_a_stranger_may_not(tmp_path: Path) -> None:
         assert (await boss.jetstream().stream_info("onpath-out")).state.messages == 1
         await boss.close()
         await _reader_reads_only(one, seq)
+
+
+async def test_hubs_of_a_cluster_talk_over_tls_and_only_among_themselves(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    cert, key = authority.issue("hub")
+    extra = f"    cert: {cert}\n    key: {key}\n    ca: {authority.file}\n"
+    async with hub_cluster(tmp_path, extra=extra) as hubs:
+        ways = [CarrierConfig(url=one.url, timeout=Duration(60), replicas=3) for one in hubs]
+        node = carrier_of(ways[0], "node")
+        await node.open()  # once they have elected a leader
+        await node.publish("out/s/1", b"result")
+        await node.close()
+        other = carrier_of(ways[2], "other")
+        await other.open()
+        async for messages in other.consume("out/**"):
+            assert [one.payload for one in messages] == [b"result"]
+            break
+        await other.close()
+        url = f"http://127.0.0.1:{hubs[0].facts()['monitor']}/varz"
+        with await asyncio.to_thread(urllib.request.urlopen, url) as answer:
+            cluster = json.load(answer)["cluster"]
+        assert (cluster["tls_required"], cluster["tls_verify"]) == (True, True)
 
 
 async def _reader_reads_only(one: HubProcess, seq: int) -> None:
