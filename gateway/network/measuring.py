@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -65,14 +66,11 @@ class Measuring:
         period_s = float(self._options.advert) * random.uniform(0.8, 1.0)  # noqa: S311  spreads load, no secret
         loop = asyncio.get_running_loop()
         began = loop.time()
-        while loop.time() - began < period_s:
-            try:
+        await asyncio.sleep(min(LEAST_S, period_s))
+        while loop.time() - began < period_s and not news.is_set() and not self._changed():
+            with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await news.wait()
-            except TimeoutError:
-                pass
-            if loop.time() - began >= min(LEAST_S, period_s) and (news.is_set() or self._changed()):
-                break
         news.clear()
 
     def _changed(self) -> bool:

@@ -1,9 +1,12 @@
 """What a node says of itself: never less than it has, as a controller would take work from it for that."""
 
 import asyncio
+from types import SimpleNamespace
 
+from gateway.network import measuring
 from gateway.network.advert import decode
 from gateway.tasks import ended
+from gateway.units import Duration
 from tests.support.network import hub_net
 
 SERVICE = """
@@ -39,3 +42,16 @@ async def test_the_first_advert_after_a_kill_names_the_points_of_services(tmp_pa
                 assert (await coming).points == {"load": 1}
         finally:
             await ended(coming)
+
+
+async def test_waiting_for_the_next_advert_leaves_the_loop_to_others(monkeypatch):
+    monkeypatch.setattr(measuring, "LEAST_S", 0.5)
+    options = SimpleNamespace(advert=Duration(60), headroom=1.0)
+    news, turns = asyncio.Event(), 0
+    news.set()
+    waiting = asyncio.create_task(measuring.Measuring(None, None, options).wait(news))
+    while not waiting.done():
+        turns += 1
+        await asyncio.sleep(0.01)
+    assert turns > 5, "it is not asked again and again meanwhile"
+    assert not news.is_set()
