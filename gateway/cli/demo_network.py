@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
 import typer
 
-from gateway.errors import OnpathError
+from gateway.cli.demo_ending import run_to_the_end
 from gateway.units import Duration
 
 if TYPE_CHECKING:
-    from gateway.demo.scenes.report import SceneReport
     from gateway.demo.scenes.scene import Scene
 
 Tell = Callable[[str], None]
@@ -66,38 +61,4 @@ def _run(request: Request, made: Callable[[Tell], Scene]) -> None:
     from gateway.demo.scenes.running import drawn
 
     tell: Tell = (lambda _: None) if request.as_json else (lambda line: print(line, flush=True))
-    with asyncio.Runner() as runner:
-        final = runner.run(_until_signal(made(tell)))
-    if final is None:
-        print("interrupted: everything is stopped", file=sys.stderr)
-        raise typer.Exit(130)
-    if request.picture is not None:
-        try:
-            request.picture.write_text(drawn(final), "utf-8")
-        except OSError as error:
-            raise OnpathError(f"{request.picture}: {error.strerror}") from None
-    print(msgspec.json.encode(final).decode() if request.as_json else summary(final))
-    if not final.exact:
-        raise typer.Exit(1)
-
-
-async def _until_signal(scene: Scene) -> SceneReport | None:
-    """The report; None if Ctrl-C or SIGTERM came first. Either way every process has ended."""
-    loop = asyncio.get_running_loop()
-    running = asyncio.create_task(scene.run(), name=f"demo {scene.name}")
-    stopped = False
-
-    def end() -> None:
-        nonlocal stopped
-        if not stopped:  # a second one must not interrupt what cleans up
-            stopped = True
-            running.cancel()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, end)
-    try:
-        return await running
-    except asyncio.CancelledError:
-        if not stopped:
-            raise
-        return None
+    run_to_the_end(lambda: made(tell).run(), summary, drawn, request.picture, as_json=request.as_json)

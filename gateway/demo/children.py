@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import msgspec
 
@@ -18,12 +18,14 @@ from gateway.errors import LinkError, OnpathError
 if TYPE_CHECKING:
     from types import TracebackType
 
-_ANSWER_S = 15.0
 _LAST_LINES = 12
 
 
 class Child:
     """A Python process of ours: ``python -m MODULE ARGUMENTS``; its messages go to a file."""
+
+    answer_s: ClassVar[float] = 15.0
+    """So long it may take to answer."""
 
     def __init__(self, module: str, *arguments: str, log: Path, stop_s: float = 5.0, answers: bool = False) -> None:
         """``answers``: its output is read by us instead of going to ``log`` with the rest."""
@@ -76,6 +78,22 @@ class Child:
         telling = [line for line in lines if " info " not in line] or lines
         return "\n".join([f"{self.module} {why}", *telling[-_LAST_LINES:]])
 
+    async def answer(self) -> dict[str, Any]:
+        """Its next line, if it answers.
+
+        Raises:
+            OnpathError: it gives none.
+        """
+        assert self.process.stdout is not None
+        try:
+            async with asyncio.timeout(self.answer_s):
+                line = await self.process.stdout.readline()
+            return msgspec.json.decode(line, type=dict[str, Any])
+        except TimeoutError:
+            raise OnpathError(self.failure(f"is silent for {self.answer_s:g} s")) from None
+        except msgspec.DecodeError as error:
+            raise OnpathError(self.failure("gave no answer")) from error
+
     async def stop(self) -> int | None:
         """End it in order and by force if need be; its exit code, None if it never started."""
         process, self._process = self._process, None
@@ -107,22 +125,6 @@ class FeederChild(Child):
             await self.process.stdin.drain()
         except ConnectionError as error:
             raise LinkError(self.failure("does not listen any more")) from error
-
-    async def answer(self) -> dict[str, Any]:
-        """Its next answer.
-
-        Raises:
-            OnpathError: it gives none.
-        """
-        assert self.process.stdout is not None
-        try:
-            async with asyncio.timeout(_ANSWER_S):
-                line = await self.process.stdout.readline()
-            return msgspec.json.decode(line, type=dict[str, Any])
-        except TimeoutError:
-            raise OnpathError(self.failure(f"is silent for {_ANSWER_S:g} s")) from None
-        except msgspec.DecodeError as error:
-            raise OnpathError(self.failure("gave no answer")) from error
 
 
 class GatewayChild(Child):

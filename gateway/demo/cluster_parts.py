@@ -16,7 +16,6 @@ HERE: Final = Path(__file__).parent
 ROOT_CONFIG: Final = HERE / "cluster-root.yaml"
 AGGREGATOR_CONFIG: Final = HERE / "cluster-aggregator.yaml"
 _READY_S: Final = 30.0
-_ANSWER_S: Final = 120.0
 _POLL_S: Final = 0.02
 ONE_THREAD: Final = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 """Workers compute beside each other, and the bits of a product must not depend on how many threads share it."""
@@ -78,6 +77,8 @@ class Node:
 class WorkerChild(Child):
     """A worker process, see :mod:`gateway.demo.cluster_worker` for what it is told and answers."""
 
+    answer_s = 120.0
+
     def __init__(self, folder: Path, workers: int, seed: int, worker: int | None = None) -> None:
         """``worker``: None for the one that does the work of all."""
         name = "central" if worker is None else f"worker-{worker}"
@@ -107,19 +108,3 @@ class WorkerChild(Child):
         """A line to its input."""
         assert self.process.stdin is not None
         self.process.stdin.write(line + b"\n")
-
-    async def answer(self) -> dict[str, Any]:
-        """Its next line.
-
-        Raises:
-            OnpathError: it gives none.
-        """
-        assert self.process.stdout is not None
-        try:
-            async with asyncio.timeout(_ANSWER_S):
-                line = await self.process.stdout.readline()
-            return msgspec.json.decode(line, type=dict[str, Any])
-        except TimeoutError:
-            raise OnpathError(self.failure(f"is silent for {_ANSWER_S:g} s")) from None
-        except msgspec.DecodeError as error:
-            raise OnpathError(self.failure("gave no answer")) from error

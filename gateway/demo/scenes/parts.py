@@ -23,7 +23,6 @@ PRICE: Final = 100
 """Of a byte, in µs of CPU: links that are paid for by the megabyte, as those of stations and of buildings often are."""
 DWELL: Final = "10s"
 """The controller may change its mind so often: what is 10 min outside is less here, where time is compressed."""
-_ANSWER_S: Final = 60.0
 _APPLY_S: Final = 60.0
 _READY_S: Final = 60.0
 _POLL_S: Final = 0.1
@@ -142,6 +141,8 @@ class ControllerChild(Child):
 class DevicesChild(Child):
     """Simulated devices; told by JSON lines, answers by JSON lines."""
 
+    answer_s = 60.0
+
     def __init__(self, module: str, *arguments: str, folder: Path) -> None:
         super().__init__(module, *arguments, log=folder / "devices.log", answers=True)
 
@@ -158,22 +159,6 @@ class DevicesChild(Child):
         except ConnectionError as error:
             raise LinkError(self.failure("does not listen any more")) from error
         return await self.answer()
-
-    async def answer(self) -> dict[str, Any]:
-        """Its next line.
-
-        Raises:
-            OnpathError: it gives none.
-        """
-        assert self.process.stdout is not None
-        try:
-            async with asyncio.timeout(_ANSWER_S):
-                line = await self.process.stdout.readline()
-            return msgspec.json.decode(line, type=dict[str, Any])
-        except TimeoutError:
-            raise OnpathError(self.failure(f"is silent for {_ANSWER_S:g} s")) from None
-        except msgspec.DecodeError as error:
-            raise OnpathError(self.failure("gave no answer")) from error
 
 
 async def apply(service: Path, carrier: str) -> None:
