@@ -26,10 +26,12 @@ $(VENV)/console: $(CONSOLE)/package-lock.json $(CONSOLE)/static/index.html $(CON
 demo: install
 	$(BIN)/onpath demo $(ARGS)
 
-# Side by side, for most tests wait for sockets; those that judge timing run after the others, one by one
+# Side by side, for most tests wait for sockets; those that judge timing run after the others, one by one. Python's
+# development mode, but for its slow look at the memory of C extensions: none are ours
+TESTS := PYTHONDEVMODE=1 PYTHONMALLOC=pymalloc $(BIN)/python -m pytest -q
 test: install
-	PYTHONDEVMODE=1 $(BIN)/python -m pytest -q -n 3 -m "not alone" $(ARGS)
-	PYTHONDEVMODE=1 $(BIN)/python -m pytest -q -m alone $(ARGS) || [ $$? = 5 ]
+	$(TESTS) -n 3 --dist worksteal -m "not alone" $(ARGS)
+	$(TESTS) -m alone $(ARGS) || [ $$? = 5 ]
 
 check: install
 	$(BIN)/ruff check $(SOURCES)

@@ -23,8 +23,6 @@ from tests.benchmarks.child import Child
 from tests.benchmarks.rows import Bench, Row, shown
 from tests.support.daemon import Daemon
 
-DEVICES = 25_000
-POINTS = DEVICES * traffic.VALUES
 RATE = 2_500
 """Messages a second, of four samples each."""
 BROWSERS = 3
@@ -34,7 +32,6 @@ MOST = 5.0
 MOST_IDLE = 1.0
 """Those that a console may at which nobody looks: nothing, but this is what two that do the same differ by here."""
 MOST_SEARCH_MS = 200.0
-SETTLE_S = 3.0
 PIPELINES = f"""
 pipelines:
   live: {{from: ["**"], steps: [{{limits: {{}}}}, {{{gateway.DEADBAND}}}], to: [up]}}
@@ -46,37 +43,40 @@ async def rows(bench: Bench) -> list[Row]:
     """Nobody, then three browsers, and the time of a search."""
     rounds = 2 * bench.sizes.paced_rounds + 1
     span_s = bench.sizes.paced_messages / bench.sizes.paced_rate
-    messages = int(RATE * (rounds * 2 * (span_s + SETTLE_S) + 30))
+    known, settle_s = bench.sizes.looked_at, bench.sizes.look_s
+    points = known * traffic.VALUES
+    messages = int(RATE * (rounds * 2 * (span_s + settle_s) + 30))
     async with brokers.nats(bench.folder / "broker") as port, _both(bench, port) as (without, with_console):
-        await _meet(port, [without, with_console])
+        await _meet(port, known, [without, with_console])
         async with (
             _client(with_console) as client,
-            Child("publisher", port, 0, messages, RATE, "ns", DEVICES) as devices,
+            Child("publisher", port, 0, messages, RATE, "ns", known) as devices,
         ):
             await devices.hears("ready")
             devices.tell("go")
-            idle = [await _more(without, with_console, span_s) for _ in range(rounds)]
+            idle = [await _more(without, with_console, settle_s, span_s) for _ in range(rounds)]
             looked, searches = [], []
             for _ in range(rounds):
                 async with _browsers(client):
-                    looked.append(await _more(without, with_console, span_s))
-                    searches += [await _search(client, words) for words in ("m12345", "volt 77", "*/power")]
+                    looked.append(await _more(without, with_console, settle_s, span_s))
+                    words = (f"m{known // 2}", "volt 77", "*/power")
+                    searches += [await _search(client, one, points) for one in words]
     return [
-        _row("console-nobody", idle, MOST_IDLE),
-        _row("console-browsers", looked, MOST),
+        _row("console-nobody", idle, MOST_IDLE, points),
+        _row("console-browsers", looked, MOST, points),
         Row(
             name="console-search",
             measured=median(searches),
             unit="ms",
             bar=f"at most {MOST_SEARCH_MS:g} ms",
             ok=median(searches) <= MOST_SEARCH_MS,
-            notes=f"a page of {ROWS} among {POINTS:,} points by HTTP while samples come; the first and longest "
+            notes=f"a page of {ROWS} among {points:,} points by HTTP while samples come; the first and longest "
             f"{max(searches):.0f} ms",
         ),
     ]
 
 
-def _row(name: str, pairs: list[tuple[float, float]], most: float) -> Row:
+def _row(name: str, pairs: list[tuple[float, float]], most: float, points: int) -> Row:
     ours, bare = [pair[1] for pair in pairs], [pair[0] for pair in pairs]
     more = median(one - other for other, one in pairs)
     who = f"{BROWSERS} browsers" if name.endswith("browsers") else "nobody"
@@ -86,7 +86,7 @@ def _row(name: str, pairs: list[tuple[float, float]], most: float) -> Row:
         unit="% of a core",
         bar=f"at most {most:g} more",
         ok=more <= most,
-        notes=f"{who} at {RATE * traffic.VALUES:,} samples/s, {POINTS:,} points; with a console {shown(ours)}, without "
+        notes=f"{who} at {RATE * traffic.VALUES:,} samples/s, {points:,} points; with a console {shown(ours)}, without "
         f"{shown(bare)}",
     )
 
@@ -102,19 +102,19 @@ async def _both(bench: Bench, port: int) -> AsyncIterator[tuple[Daemon, Daemon]]
             yield without, with_console
 
 
-async def _meet(port: int, daemons: list[Daemon]) -> None:
+async def _meet(port: int, known: int, daemons: list[Daemon]) -> None:
     """Each device says something once."""
-    async with Child("publisher", port, 0, DEVICES, 0, "ns", DEVICES) as devices:
+    async with Child("publisher", port, 0, known, 0, "ns", known) as devices:
         await devices.hears("ready")
         devices.tell("go")
         await devices.hears("sent")
         for daemon in daemons:
-            await gateway.settled(daemon, lambda s: s["adapters"]["bus"]["messages"] >= DEVICES)
+            await gateway.settled(daemon, lambda s: s["adapters"]["bus"]["messages"] >= known)
 
 
-async def _more(without: Daemon, with_console: Daemon, span_s: float) -> tuple[float, float]:
+async def _more(without: Daemon, with_console: Daemon, settle_s: float, span_s: float) -> tuple[float, float]:
     """CPU of both over the same seconds, in percent of a core."""
-    await asyncio.sleep(SETTLE_S)
+    await asyncio.sleep(settle_s)
     before, began = [gateway.cpu_s(one) for one in (without, with_console)], time.monotonic()
     await asyncio.sleep(span_s)
     passed_s = time.monotonic() - began
@@ -154,12 +154,12 @@ async def _browsers(client: tuple[aiohttp.ClientSession, str]) -> AsyncIterator[
         await asyncio.gather(*following, return_exceptions=True)
 
 
-async def _search(client: tuple[aiohttp.ClientSession, str], words: str) -> float:
+async def _search(client: tuple[aiohttp.ClientSession, str], words: str, points: int) -> float:
     """Time of a search, in ms; it finds something."""
     session, url = client
     began = time.monotonic()
     async with session.get(f"{url}/api/points", params={"q": words, "limit": str(ROWS)}) as answer:
         found = await answer.json()
-    if not found["matched"] or found["total"] < POINTS:
+    if not found["matched"] or found["total"] < points:
         raise RuntimeError(f"{words}: {found['matched']} of {found['total']}")
     return 1000 * (time.monotonic() - began)

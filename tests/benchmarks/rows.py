@@ -111,6 +111,10 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     latency_s: float = 5.0
     warm_s: float = 1.0
     """What is sent before the latency counts."""
+    looked_at: int = 25_000
+    """Devices of four points each that a console shows."""
+    look_s: float = 3.0
+    """What passes before the CPU of a gateway that is looked at counts."""
     devices: int = 20
     registers: int = 500
     """Of each device, one point each."""
@@ -197,6 +201,8 @@ TINY = msgspec.structs.replace(
     latency_rates=(800,),
     latency_s=0.3,
     warm_s=0.1,
+    looked_at=4_000,
+    look_s=0.5,
     devices=3,
     registers=130,
     settle_s=0.1,

@@ -84,6 +84,7 @@ async def row(name: str, bench: Bench, config: Path, write: Callable[[Path, int,
     compiled = bench.folder / "compiled"
     ours, pandas = [], []
     if not compiled.exists():
+        compiled.mkdir()
         await asyncio.to_thread(command, compiled, *simulate)
         await asyncio.to_thread(command, compiled, *read)
     for _ in range(bench.sizes.rounds):
@@ -100,14 +101,15 @@ def command(compiled: Path, *arguments: str) -> float:
     """CPU seconds of a Python command.
 
     Args:
-        compiled: where Python keeps modules that it has compiled.
+        compiled: where Python keeps modules that it has compiled, if it may not do so beside them.
         arguments: of the interpreter.
 
     Raises:
         RuntimeError: it failed.
     """
     env = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-    env["PYTHONPYCACHEPREFIX"] = str(compiled)
+    if sys.dont_write_bytecode:
+        env["PYTHONPYCACHEPREFIX"] = str(compiled)
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL, stderr=said, env=env)
         # Waited for by hand: only so does the kernel tell what this child has used.

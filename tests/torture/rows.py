@@ -46,6 +46,15 @@ _INPUT: Final[tuple[Scenario, ...]] = (
         (f"{_COAP}/test_bodies.py", f"{_MQTT}/test_flood.py", "tests/adapters/payloads/test_values.py"),
         once(),
     ),
+    Tests(
+        "operators",
+        "operators over any frames, ticks, cuts, reloads and trees: what the references give, and never an exception",
+        tuple(
+            f"tests/pipelines/test_{name}.py" for name in ("contract", "formula", "merge", "partials_late", "runner")
+        ),
+        counts(25, 100, 400, 4_000),
+        "ONPATH_TRIALS",
+    ),
     Story("device-side-silent", "seen within 30 s, nothing lost", links.device_side_silent, counts(1, 5, 50, 500)),
     Story("broker-bounced", "back-off, no tight loop, resubscribed", links.broker_bounced, counts(3, 100, 100, 1_000)),
     Story(

@@ -55,7 +55,7 @@ async def test_a_kill_at_every_storage_call_is_recovered_from(tmp_path):
         moments.append((set(world.acknowledged), dict(world.received)))
 
     with Disk(before) as disk:
-        await Life(folder, world, disk.files, messages=4).run()
+        await Life(folder, world, disk.files, messages=2).run()
     assert len(moments) > 100
     assert {"open", "write", "sync", "truncate", "size", "read", "os open"} <= disk.calls.keys()
     for number, (acknowledged, received) in enumerate(moments):

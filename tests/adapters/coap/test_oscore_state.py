@@ -19,6 +19,7 @@ from adapters.coap.security.oscore import SENT_STEP, OscoreKey, option_of
 from adapters.coap.security.oscore_state import FIRST_SECOND, MAX_NUMBER, Bounds, first_bounds, load, store
 from gateway.errors import LinkError
 from tests.adapters.coap.oscore_peers import KEY
+from tests.support.trials import trials
 
 NOW_NS = (FIRST_SECOND + 1000) * 10**9
 ROOT = Path(__file__).parents[3]
@@ -61,7 +62,7 @@ def test_a_lost_file_begins_beyond_what_was_used():
     assert first_bounds(2**63 - 1).sent <= MAX_NUMBER
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=trials(40), deadline=None)
 @given(lives=st.lists(st.tuples(st.integers(0, 3 * SENT_STEP), st.sampled_from(["crash", "stop"])), max_size=4))
 def test_no_number_is_used_twice_whatever_happens(lives):
     async def live(folder):

@@ -113,7 +113,7 @@ async def test_a_pipelined_endpoint_is_polled_with_several_requests_under_way():
     async with Peer(script) as peer:
         ctx = RecordingContext()
         points = {f"p{i}": point(f"holding:{i * 200}") for i in range(6)}
-        config = modbus(peer.url, {"m": device(every=0.02, points=points)}, timeout=2, pipeline=2)
+        config = modbus(peer.url, {"m": device(every=0.2, points=points)}, timeout=2, pipeline=2)
         async with running(config.create(), ctx):
             await ctx.until(lambda: len(ctx.frames) >= 5)
     assert all(values_of(ctx, f"m/p{i}") == {float(i * 200)} for i in range(6))

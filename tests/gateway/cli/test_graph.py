@@ -14,6 +14,7 @@ from gateway.cli.graph_order import complete, in_order, layers
 from gateway.cli.graph_plan import planned
 from tests.support.build import config_of
 from tests.support.metered import metered
+from tests.support.trials import trials
 
 CONFIG = """
 adapters:
@@ -110,7 +111,7 @@ def follow(drawn, row):
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=trials(60), deadline=None)
 @given(graphs())
 def test_every_way_can_be_followed_in_the_text(graph):
     drawn = graph_text.draw(graph, live=True)
@@ -126,7 +127,7 @@ def test_every_way_can_be_followed_in_the_text(graph):
             assert follow(drawn, row) == {rows[target.partition(":")[2]] for target in targets}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=trials(40), deadline=None)
 @given(graphs())
 def test_layers_go_from_left_to_right(graph):
     columns, ways = layers(graph)
@@ -142,7 +143,7 @@ def test_layers_go_from_left_to_right(graph):
     ]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=trials(40), deadline=None)
 @given(graphs())
 def test_boxes_of_the_picture_do_not_overlap_and_stand_within_it(graph):
     root = ET.fromstring(graph_svg.draw(graph, live=True))

@@ -19,6 +19,7 @@ from gateway.cli.top_table import STYLES, Cell, Chosen, Column, Row, Table, arra
 from gateway.cli.top_views import VIEWS
 from tests.support.daemon import daemon
 from tests.support.metered import metered
+from tests.support.trials import trials
 
 KEYS = [
     *("1", "2", "3", "4", "5", "6", "tab", "backtab", "up", "down", "page-up", "page-down", "home", "end"),
@@ -57,7 +58,7 @@ def shown(seen, state, width=80, height=24):
     return text_of(screen(seen, state, width, height))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=trials(150), deadline=None)
 @given(keys=st.lists(st.sampled_from(KEYS), max_size=25), width=st.integers(1, 200), height=st.integers(1, 60))
 def test_any_keys_at_any_size_give_a_screen_that_fits(seen, keys, width, height):
     state = State()

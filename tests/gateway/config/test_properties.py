@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from gateway.config import GatewayConfig, compose, load
 from gateway.config.convert import plain
 from gateway.errors import ConfigError
+from tests.support.trials import trials
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 REFERENCE = (CONFIGS / "reference.yaml").read_text()
 WORDS = REFERENCE.split()
 SETTINGS = settings(
-    max_examples=150,
+    max_examples=trials(150),
     deadline=5000,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -99,7 +100,7 @@ def test_any_value_under_any_key(tmp_path, value):
 
 
 @pytest.mark.parametrize("loader", ["CSafeLoader", "SafeLoader"])
-@settings(max_examples=200, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=trials(200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=yaml_text)
 def test_both_parsers_are_contained(loader, text):
     previous, compose._LOADER = compose._LOADER, getattr(yaml, loader)
@@ -117,7 +118,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=2000)
+@settings(max_examples=trials(200), deadline=None)
 @given(value=st.dictionaries(printable, json_values, max_size=4))
 def test_json_is_read_back_as_it_was(value):
     tree, problems = compose.parse(json.dumps(value, ensure_ascii=False), "f")

@@ -14,6 +14,7 @@ from tests.support.scene import interrupted, left_behind, run
 
 
 @pytest.mark.alone
+@pytest.mark.timeout(300)
 async def test_an_area_is_exact_and_its_outage_is_found(tmp_path):
     picture = tmp_path / "grid.svg"
     final, code = await run(tmp_path, "grid", "--for", "10s", "--meters", "12", "--picture", str(picture))

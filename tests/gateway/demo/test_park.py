@@ -12,6 +12,7 @@ from tests.support.scene import interrupted, left_behind, run
 
 
 @pytest.mark.alone
+@pytest.mark.timeout(300)
 async def test_devices_join_by_themselves_and_floors_are_exact(tmp_path):
     final, code = await run(tmp_path, "park", "--for", "10s", "--rooms", "3", "--units", "2")
     assert final["exact"], final["differing"]

@@ -15,6 +15,7 @@ from gateway.store.reading import NoStateError, Query, Reader
 from gateway.store.segments import Tick
 from gateway.store.store import Store
 from gateway.units import Duration, Size
+from tests.support.trials import trials
 
 S = 1_000_000_000
 HOUR = 3600 * S
@@ -101,7 +102,7 @@ def test_the_history_holds_what_came(opened, tmp_path):
     assert store.journal.last == 350
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=trials(30), deadline=None)
 @given(
     points=st.sets(st.integers(0, 60), max_size=5),
     since=st.integers(-10, 150),

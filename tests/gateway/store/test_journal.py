@@ -9,6 +9,7 @@ from gateway.store.database import open_database, rows_of
 from gateway.store.journal import DamagedBlock, Journal
 from gateway.store.segments import Step, Tick
 from gateway.units import Duration, Size
+from tests.support.trials import trials
 
 S = 1_000_000_000
 
@@ -75,7 +76,7 @@ def test_a_damaged_block_is_counted_and_passed_over(database):
 AGES = st.lists(st.integers(0, 20), min_size=1, max_size=12).map(sorted)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=trials(30), deadline=None)
 @given(ages=AGES, checkpoint=st.integers(0, 12), now=st.integers(0, 40), keep=st.integers(0, 12))
 def test_trim_against_a_plain_list(tmp_path_factory, ages, checkpoint, now, keep):
     """Blocks of 120 kB, so that the bound of at least 1 MiB matters; the oldest go, never one behind the checkpoint."""

@@ -17,6 +17,7 @@ from gateway.store.database import open_database, rows_of
 from gateway.store.gauges import Gauges
 from gateway.store.spool import HISTORICAL_AFTER_NS, MAX_ROW, Spool
 from gateway.units import Duration, Size
+from tests.support.trials import trials
 
 S = 1_000_000_000
 MIB = Size(2**20)
@@ -284,5 +285,5 @@ class SpoolMachine(RuleBasedStateMachine):
 def test_nothing_is_ever_missing(tmp_path_factory):
     SpoolMachine.tmp = tmp_path_factory
     machine = SpoolMachine.TestCase("runTest")
-    machine.settings = settings(max_examples=12, stateful_step_count=15, deadline=None)
+    machine.settings = settings(max_examples=trials(12), stateful_step_count=15, deadline=None)
     machine.runTest()

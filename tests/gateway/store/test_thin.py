@@ -20,6 +20,7 @@ from gateway.store.config import Queue, SpoolConfig, SpoolFull, StreamBounds
 from gateway.store.spool import Spool
 from gateway.store.thin import Thinner
 from gateway.units import Duration, Size
+from tests.support.trials import trials
 
 S = 1_000_000_000
 WINDOW = 60 * S
@@ -77,7 +78,7 @@ samples = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=trials(60), deadline=None)
 @given(samples, st.lists(st.sampled_from([60, 240, 900, 3600, 7200]), min_size=1, max_size=3))
 def test_totals_survive_exactly_however_often(rows, windows):
     points = directory()

@@ -18,6 +18,7 @@ from gateway.point import Kind, Point
 from gateway.uplinks.http_body import with_precision
 from gateway.uplinks.http_config import InfluxOptions, InfluxQuality, Precision
 from gateway.uplinks.influx import LineEncoder
+from tests.support.trials import trials
 
 
 def cut(text: str, at: str, *, quoted: bool = False) -> list[str]:
@@ -86,7 +87,7 @@ def changed(text: str) -> str:
 NAMES = st.text(st.sampled_from('ab ,=\\"#\n\tä'), min_size=1, max_size=8)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=trials(300), deadline=None)
 @given(NAMES, NAMES, NAMES, st.floats(allow_nan=False, allow_infinity=False), st.integers(-(2**62), 2**62))
 def test_any_names_and_values_come_back(pipeline, device, name, value, time):
     directory = directory_of(Point(name=f"{device}/{name}"))

@@ -30,6 +30,7 @@ from gateway.wire.envelope import seal, unseal
 from gateway.wire.message import FrameDecoder, FrameEncoder
 from gateway.wire.record import TimeFormat, encode_json
 from gateway.wire.stream import messages
+from tests.support.trials import trials
 
 CASES = Path(__file__).parents[2] / "cases" / "wire"
 TEXTS = ["off", "on", "st\u00f6rung"]
@@ -411,7 +412,7 @@ def test_any_stream_gives_messages_or_a_named_error(raw):
 
 
 @given(st.data())
-@settings(max_examples=200)
+@settings(max_examples=trials(200))
 def test_any_flipped_bit_gives_messages_or_a_named_error(data):
     message, ((_, directory),) = encoder().encode(one(1, 2.0))
     raw = bytearray(directory + message)

@@ -19,6 +19,7 @@ from gateway.point import Kind, Point
 from gateway.uplinks.sparkplug.metric import metric_of, place
 from gateway.uplinks.sparkplug.node import GONE, EdgeNode
 from gateway.uplinks.sparkplug.writer import Identity
+from tests.support.trials import trials
 
 S = 1_000_000_000
 NOW = 1_700_000_000 * S
@@ -116,7 +117,7 @@ def frame_of(rows) -> Frame:
     )
 
 
-@settings(max_examples=300)
+@settings(max_examples=trials(300))
 @given(
     st.lists(
         st.tuples(samples, st.booleans(), st.sampled_from(["", "settle", "births", "restart", "point"])), max_size=12
