@@ -18,7 +18,7 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error
 
 from gateway.network.carrier.base import CarrierError
-from gateway.network.carrier.nats_link import UNBOUNDED, Line
+from gateway.network.carrier.nats_link import UNBOUNDED, Line, RefusedError
 
 AT_ONCE: Final = 512
 MAX_BYTES: Final = 32 * 2**20
@@ -28,8 +28,9 @@ PULL_S: Final = 30.0
 HEARTBEAT_S: Final = 1.0
 SILENT_S: Final = 3 * HEARTBEAT_S
 """A server that says nothing for so long while we pull is given up."""
-MAKE_S: Final = 2.5
-"""A cluster that has lost its leader does not answer; the next attempt may find one."""
+MAKE_S: Final = (0.5, 1.0, 2.5)
+"""How long each attempt to make a consumer may take. A cluster gives it to one of its servers by chance, and does not
+answer if that one is gone: the next attempt may find another."""
 FORGOTTEN_S: Final = 60.0
 _ACK_TOKENS: Final = 9
 """``$JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<time>.<pending>``; with a domain, two more
@@ -66,9 +67,8 @@ class Pull:
     def __init__(self, line: Line, stream: str, subject: str, start: Mapping[str, Any]) -> None:
         self._line = line
         self._stream = stream
-        self._consumer = f"{stream}-{secrets.token_hex(8)}"
+        self._consumer = ""
         self._config = {
-            "name": self._consumer,
             "ack_policy": "none",
             "replay_policy": "instant",
             "filter_subject": subject,
@@ -109,10 +109,23 @@ class Pull:
         except (Error, OSError) as error:
             raise CarrierError(f"{line.url}: {error}") from None
         line.lost.add_done_callback(self._lost)
+        for patience_s in MAKE_S[:-1]:
+            try:
+                return await self._make(patience_s)
+            except RefusedError:
+                raise
+            except CarrierError:
+                if line.lost.done():
+                    raise
+        return await self._make(MAKE_S[-1])
+
+    async def _make(self, patience_s: float) -> int:
+        """One attempt; one that nobody pulls from is forgotten by the server."""
+        line, self._consumer = self._line, f"{self._stream}-{secrets.token_hex(8)}"
         answer = await line.api(
             f"CONSUMER.CREATE.{self._stream}.{self._consumer}",
-            {"stream_name": self._stream, "config": self._config, "action": "create"},
-            min(line.timeout_s, MAKE_S),
+            {"stream_name": self._stream, "config": {"name": self._consumer, **self._config}, "action": "create"},
+            min(line.timeout_s, patience_s),
         )
         return int(answer.get("num_pending", 0))
 
