@@ -32,7 +32,7 @@ ROWS = {
     "start": {"start", "start-390"},
     "receive": {"receive-frame", "receive-json", "receive-parquet", "receive-gateway"},
     "metrics": {"metrics-scrape", "alert-step"},
-    "allreduce": {"allreduce-bytes", "allreduce-round", "allreduce-killed"},
+    "allreduce": {f"allreduce-{what}" for what in ("bytes", "json", "round", "killed", "packing")},
     "history": {"history-query", "history-size", "history-compact"},
     "store": {"store-journal", "store-cpu"},
     "store-cost": {"store-written", "store-share"},

@@ -19,13 +19,15 @@ from typing import Any, Final
 import msgspec
 
 from gateway.demo.cluster_parts import Node, WorkerChild
-from gateway.demo.cluster_report import Phase, Report, phase_of, report
+from gateway.demo.cluster_report import Alone, Phase, Report, phase_of, report
 from gateway.errors import OnpathError
 
 ROUNDS: Final = 40
 CHUNK: Final = 10
 """Rounds between two looks at the clock, if the time is given."""
 PHASES: Final = 4
+JSON_EVERY: Final = 8
+"""Of so many rounds one is written as JSON, to know what all would take."""
 LEAST: Final = 8
 """Rounds, so that there are some before the aggregator is killed, without it, and after it is back."""
 _HELD_S: Final = 20.0
@@ -43,6 +45,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     for_s: float | None = None
     """About how long all phases may take together."""
     seed: int = 1
+    packed: bool = True
+    """Sums travel in as few bits as they need; else in 64 a number."""
 
 
 class Cluster:
@@ -72,8 +76,8 @@ class Cluster:
             await self._phase("allreduce", "tree", rounds=rounds)
             await self._phase("allreduce, one killed", "tree", rounds=rounds, kill=True)
             await self._phase("server behind the tree", "tree", rounds=rounds, server=True)
-            wanted = await self._central(stack, folder, rounds)
-        return report(self._phases, wanted, workers=options.workers, aggregators=options.aggregators)
+            alone = await self._central(stack, folder, rounds)
+        return report(self._phases, alone, workers=options.workers, aggregators=options.aggregators)
 
     async def _start(self, stack: AsyncExitStack, folder: Path) -> None:
         options = self._options
@@ -114,6 +118,7 @@ class Cluster:
                     job=job,
                     server=server,
                     token=self._token,
+                    packed=self._options.packed,
                     addresses=[root] if shape == "star" else [self._nearest(number).address, root],
                 )
                 for number, worker in enumerate(self._workers)
@@ -189,11 +194,15 @@ class Cluster:
         sides = (await self._root.reduction())["bytes"].values()
         return sum(side["received"] for side in sides), sum(side["sent"] for side in sides)
 
-    async def _central(self, stack: AsyncExitStack, folder: Path, rounds: int) -> str:
-        """What one process has in the end, without a network."""
+    async def _central(self, stack: AsyncExitStack, folder: Path, rounds: int) -> Alone:
+        """What one process has in the end, without a network, and what raw JSON would have taken.
+
+        The text is written here, where nobody's time is measured.
+        """
         self._tell("one process without a network ...")
         options = self._options
         central = await stack.enter_async_context(WorkerChild(folder, options.workers, options.seed))
         await central.begin()
-        weights: str = (await central.do("rounds", n=rounds))["weights"]
-        return weights
+        answer = await central.do("rounds", n=rounds, json_every=JSON_EVERY)
+        text = answer["json_bytes"] * rounds / answer["json_rounds"]
+        return Alone(weights=answer["weights"], bytes_raw=round(text))

@@ -72,11 +72,12 @@ def _lines(final: Report) -> Iterator[str]:
     killed = final.phases[2]
     same = "bit for bit those of one process" if final.exact else "NOT those of one process"
     tree, star = final.latency_ms, final.central_latency_ms
-    less = f"{final.root_bytes_ratio:g} times less to the root; {final.workers} workers by {final.aggregators}"
+    less = f"{final.root_bytes_ratio:g} times less to the root, {final.reduction:g} times less than as JSON"
+    fan_in = f"{final.workers} workers by {final.aggregators} aggregators is {final.fan_in:g}"
     times = f"{tree.p50:g} ms (p95 {tree.p95:g}), with the central server {star.p50:g} ms (p95 {star.p95:g})"
     for number, line in enumerate(
         (
-            f"{less} aggregators is {final.fan_in:g}.",
+            f"{less}; {fan_in}.",
             f"A round took {times}.",
             f"An aggregator was killed in the middle of a round: {killed.fallbacks} workers went round it.",
             f"Weights of all ways after {final.rounds} rounds: {same}.",

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.demo.cluster_model import LENGTH
 from gateway.errors import OnpathError
 
 
@@ -50,6 +51,15 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     reduce_ms: Span
     """From the last worker's vector to its result."""
     fallbacks: int
+
+
+class Alone(msgspec.Struct, frozen=True, kw_only=True):
+    """What one process did that has all samples."""
+
+    weights: str
+    """SHA-256 of the weights in the end."""
+    bytes_raw: int
+    """The vectors of all workers and rounds as JSON."""
 
 
 def phase_of(
@@ -98,10 +108,17 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Workers by aggregators."""
     bytes_by_tier: dict[str, int]
     """AllReduce over the tree: sent by the workers, and come to the root."""
+    bits_by_tier: dict[str, float]
+    """The same bytes as bits a number that was sent: each worker sends a vector a round, and each aggregator."""
     bytes_raw: int
-    """Come to the root with all workers straight to it, in as many rounds."""
+    """The vectors of all workers in as many rounds as JSON, from the text of every eighth round."""
+    reduction: float
+    """``bytes_raw`` by what came to the root over the tree."""
+    bytes_central: int
+    """Come to the root with all workers straight to it, in as many rounds, coded alike."""
     root_bytes_ratio: float
-    """``bytes_raw`` by what came to the root over the tree: the fan-in, if all is well."""
+    """``bytes_central`` by what came to the root over the tree: less than the fan-in, as sums need more bits than what
+    is in them."""
     latency_ms: Span
     """A round of AllReduce over the tree."""
     central_latency_ms: Span
@@ -113,22 +130,29 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     phases: list[Phase]
 
 
-def report(phases: Sequence[Phase], wanted: str, *, workers: int, aggregators: int) -> Report:
+def report(phases: Sequence[Phase], alone: Alone, *, workers: int, aggregators: int) -> Report:
     """Compare the phases: the central server first, AllReduce second, then the one with a kill."""
     central, tree, killed = phases[:3]
+    numbers = LENGTH * tree.rounds
     return Report(
-        exact=all(phase.weights == wanted for phase in phases),
+        exact=all(phase.weights == alone.weights for phase in phases),
         workers=workers,
         aggregators=aggregators,
         rounds=central.rounds,
         fan_in=round(workers / aggregators, 3),
         bytes_by_tier={"workers": tree.bytes_workers, "root": tree.bytes_root},
-        bytes_raw=central.bytes_root,
+        bits_by_tier={
+            "workers": round(8 * tree.bytes_workers / (workers * numbers), 2),
+            "root": round(8 * tree.bytes_root / (aggregators * numbers), 2),
+        },
+        bytes_raw=alone.bytes_raw,
+        reduction=round(alone.bytes_raw / tree.bytes_root, 1),
+        bytes_central=central.bytes_root,
         root_bytes_ratio=round(central.bytes_root / tree.bytes_root, 3),
         latency_ms=tree.round_ms,
         central_latency_ms=central.round_ms,
         fallbacks=killed.fallbacks,
-        weights=wanted,
+        weights=alone.weights,
         phases=list(phases),
     )
 
@@ -141,8 +165,11 @@ def summary(final: Report) -> str:
     )
     lines = [head, units, *(_row(phase, final) for phase in final.phases)]
     fan_in = f"{final.workers} workers by {final.aggregators} aggregators is {final.fan_in:g}"
+    bits, raw = final.bits_by_tier, final.bytes_raw / final.rounds
     lines += [
         "",
+        f"raw   {raw:,.0f} bytes a round as JSON, {final.reduction:g} times what came to the root",
+        f"bits  {bits['workers']:g} a number from the workers, {bits['root']:g} of their sums, which are larger",
         f"root  {final.root_bytes_ratio:g} times less came to it than to the central server; {fan_in}",
         f"kill  {final.fallbacks} workers went round the killed aggregator and back, for more bytes in that phase",
         f"exact {_verdict(final)}",

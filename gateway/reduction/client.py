@@ -24,7 +24,7 @@ import numpy as np
 from gateway.reduction.member import Member, Times
 from gateway.reduction.terms import WIRE, Floats, ReductionError, Terms
 
-__all__ = ["Job", "Parameters", "Reducer", "ReductionError"]
+__all__ = ["Job", "Numbers", "Parameters", "Reducer", "ReductionError"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,8 @@ class Numbers:
     """Bits before it: every number is below 2**magnitude, or is refused."""
     slot: int = 8192
     """Numbers that travel, and are added, together."""
+    packed: bool = True
+    """Sums travel in as few bits as they need, exactly; False: in 64 a number, which is less work at both ends."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,16 @@ class Reducer:
             self._members, self._process = {}, os.getpid()
         numbers, server = job.numbers, rate is not None
         terms = Terms(
-            job.name, job.workers, length, numbers.slot, numbers.scale, numbers.magnitude, server, rate or 0.0, digest
+            name=job.name,
+            workers=job.workers,
+            length=length,
+            slot=numbers.slot,
+            scale=numbers.scale,
+            magnitude=numbers.magnitude,
+            parameters=server,
+            rate=rate or 0.0,
+            digest=digest,
+            packed=numbers.packed,
         )
         known = self._members.get(job)
         if known is None:

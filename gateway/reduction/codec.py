@@ -14,7 +14,7 @@ connection carries one job. The one who is connected to speaks first:
     both  PING, PONG pong: 1 if the way to the root is there
     up    BYE        bitmap of workers for whom the job is over
 
-Bit w of a bitmap is worker w.
+Bit w of a bitmap is worker w. Sums are packed (:mod:`gateway.reduction.packing`) if the job wants it.
 """
 
 from __future__ import annotations
@@ -25,10 +25,13 @@ import struct
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from gateway.errors import PayloadError
-from gateway.reduction.terms import MOST_WORKERS, Terms
+import numpy as np
 
-VERSION: Final = 1
+from gateway.errors import PayloadError
+from gateway.reduction import packing
+from gateway.reduction.terms import MOST_WORKERS, WIRE, Integers, Terms
+
+VERSION: Final = 2
 NONCE_BYTES: Final = 16
 ALL: Final = 0xFFFF_FFFF
 """For a slot: all of the round."""
@@ -39,6 +42,8 @@ _PART: Final = struct.Struct("<IIBH")
 _RESULT: Final = struct.Struct("<II")
 _NEED: Final = struct.Struct("<IIH")
 _PROOF_BYTES: Final = 32
+_PARAMETERS: Final = 1
+_PACKED: Final = 2
 
 
 class Kind(enum.IntEnum):
@@ -148,7 +153,37 @@ HEAD_BYTES: Final = _HEAD.size
 
 def most_bytes(terms: Terms) -> int:
     """The longest message of a job."""
-    return 64 + terms.workers // 4 + min(terms.slot, terms.length) * 8
+    size = min(terms.slot, terms.length)
+    return 64 + terms.workers // 4 + max(8 * size, packing.most_bytes(size) if terms.packed else 0)
+
+
+def values(numbers: Integers, *, packed: bool) -> bytes | memoryview:
+    """Sums as they travel; not packed, they must not change before they have."""
+    return packing.packed(numbers) if packed else np.ascontiguousarray(numbers).view(np.uint8).data
+
+
+def read_values(data: bytes | memoryview, size: int, *, packed: bool) -> Integers:
+    """So many sums, which may share their memory with what they were read from.
+
+    Raises:
+        PayloadError: it is not so many.
+    """
+    if packed:
+        return packing.unpacked(data, size)
+    check_values(data, size, packed=packed)
+    return np.frombuffer(data, WIRE)
+
+
+def check_values(data: bytes | memoryview, size: int, *, packed: bool) -> None:
+    """Complain about what cannot be so many sums, without reading them.
+
+    Raises:
+        PayloadError: with what is wrong.
+    """
+    if packed:
+        packing.check(data, size)
+    elif len(data) != 8 * size:
+        raise PayloadError("malformed", f"{size} numbers in {len(data)} bytes")
 
 
 def bitmap(workers: int) -> bytes:
@@ -192,7 +227,7 @@ def hello(wanted: Hello, token: str, nonce: bytes) -> bytes:
         terms.slot,
         terms.scale,
         terms.magnitude,
-        terms.parameters,
+        _PARAMETERS * terms.parameters | _PACKED * terms.packed,
         terms.rate,
         terms.digest,
         wanted.place,
@@ -218,14 +253,15 @@ def read_hello(body: bytes, token: str, nonce: bytes) -> Hello:
         raise PayloadError("version", f"this node speaks version {VERSION}")
     if not hmac.compare_digest(said, proof(token, nonce, plain)):
         raise PayloadError("token", "the token is not the one of this node")
-    _, node, worker, workers, length, slot, scale, magnitude, parameters, rate, digest, place = _HELLO.unpack_from(
-        plain
-    )
+    _, node, worker, workers, length, slot, scale, magnitude, flags, rate, digest, place = _HELLO.unpack_from(plain)
+    if flags > _PARAMETERS | _PACKED:
+        raise PayloadError("malformed", f"flags {flags}")
     try:
         name = plain[_HELLO.size :].decode("ascii")
     except UnicodeDecodeError:
         raise PayloadError("malformed", "the job's name") from None
-    terms = Terms(name, workers, length, slot, scale, magnitude, bool(parameters), rate, digest)
+    parameters, packed = bool(flags & _PARAMETERS), bool(flags & _PACKED)
+    terms = Terms(name, workers, length, slot, scale, magnitude, parameters, rate, digest, packed)
     return Hello(terms, None if node else worker, place)
 
 
@@ -238,7 +274,7 @@ def part_head(round_: int, slot: int, workers: int, size: int, *, direct: bool =
 
 def part(one: Part) -> bytes:
     """A PART whole."""
-    return part_head(one.round, one.slot, one.workers, len(one.values), direct=one.direct) + one.values
+    return b"".join((part_head(one.round, one.slot, one.workers, len(one.values), direct=one.direct), one.values))
 
 
 def result(one: Result) -> bytes:

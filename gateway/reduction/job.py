@@ -16,7 +16,7 @@ from gateway.reduction import codec
 from gateway.reduction.codec import ALL, Hello, Kind, Need, Part, Result
 from gateway.reduction.counts import Counts
 from gateway.reduction.links import Link, Sender
-from gateway.reduction.slot import Round, integers
+from gateway.reduction.slot import Round
 from gateway.reduction.terms import Integers, ReductionError, Terms
 
 ROUNDS = 3
@@ -142,13 +142,13 @@ class Job:
     def _checked(self, link: Link, part: Part) -> Integers:
         """The sums, if they can be: the right number, of these workers, and not larger than they may be."""
         terms = self.terms
-        if not part.round or part.slot >= terms.slots or len(part.values) != 8 * terms.size(part.slot):
-            raise PayloadError("malformed", f"slot {part.slot} of {len(part.values)} bytes")
+        if not part.round or part.slot >= terms.slots:
+            raise PayloadError("malformed", f"slot {part.slot} of round {part.round}")
         if not part.workers or part.workers & ~terms.everyone:
             raise PayloadError("malformed", "a bitmap of nobody, or of more workers than there are")
         if link.worker is not None and part.workers != 1 << link.worker:
             raise PayloadError("malformed", f"worker {link.worker} speaks for others")
-        values = integers(part.values)
+        values = codec.read_values(part.values, terms.size(part.slot), packed=terms.packed)
         most = terms.most(part.workers.bit_count())
         if int(values.max()) > most or int(values.min()) < -most:
             raise PayloadError("range", f"a sum of {part.workers.bit_count()} workers is above {most}")
@@ -190,8 +190,10 @@ class Job:
             self._send_up(round_, at)
 
     def _send_up(self, round_: Round, at: int) -> None:
-        workers, values = round_.slots[at].send()
-        self._up(codec.part(Part(round_.number, at, False, workers, values.tobytes())))
+        self._say_up(round_, at, *round_.slots[at].send())
+
+    def _say_up(self, round_: Round, at: int, workers: int, sums: Integers) -> None:
+        self._up(codec.part(Part(round_.number, at, False, workers, codec.values(sums, packed=self.terms.packed))))
 
     def _expected(self, round_: Round) -> int:
         """Bitmap of the workers below that may still say something in a round: those that are in none after it."""
@@ -204,7 +206,7 @@ class Job:
     def _complete(self, round_: Round, at: int) -> None:
         total = round_.slots[at].total()
         if not self.terms.parameters:
-            self._finish(round_, at, total.tobytes())
+            self._finish(round_, at, codec.values(total, packed=self.terms.packed_results))
             return
         before = self._round(round_.number - 1)
         if before is None or (known := before.slots[at].result) is None:
@@ -245,8 +247,9 @@ class Job:
             self._finish(round_, result.slot, result.values)
 
     def _check_result(self, result: Result) -> None:
-        if result.slot >= self.terms.slots or len(result.values) != 8 * self.terms.size(result.slot):
-            raise PayloadError("malformed", f"result of slot {result.slot} of {len(result.values)} bytes")
+        if result.slot >= self.terms.slots:
+            raise PayloadError("malformed", f"result of slot {result.slot}")
+        codec.check_values(result.values, self.terms.size(result.slot), packed=self.terms.packed_results)
 
     # the way up
 
@@ -257,7 +260,7 @@ class Job:
         for round_ in self.rounds.values():
             for at, slot in round_.open:
                 if (sent := slot.sent()) is not None:
-                    self._up(codec.part(Part(round_.number, at, False, sent[0], sent[1].tobytes())))
+                    self._say_up(round_, at, *sent)
         self._advance_all()
 
     def parent_down(self) -> None:

@@ -194,9 +194,8 @@ class Member:
     def _took(self, result: Result) -> None:
         if result.round != self._round or result.slot not in self._open:
             return
-        if len(result.values) != 8 * self.terms.size(result.slot):
-            raise PayloadError("malformed", f"result of {len(result.values)} bytes")
-        self._result[self.terms.span(result.slot)] = np.frombuffer(result.values, WIRE)
+        span, size, packed = self.terms.span(result.slot), self.terms.size(result.slot), self.terms.packed_results
+        self._result[span] = codec.read_values(result.values, size, packed=packed)
         self._open.discard(result.slot)
 
     def _need(self, need: Need) -> None:
@@ -210,7 +209,7 @@ class Member:
                 if need.wanted & self._bit:
                     self._send_slot(channel, slot, direct=True)
             elif known is not None and need.missing & self._bit:
-                values = known[self.terms.span(slot)].tobytes()
+                values = codec.values(known[self.terms.span(slot)], packed=self.terms.packed_results)
                 channel.send(codec.result(Result(need.round, slot, values)))
 
     def _known(self, number: int) -> Integers | None:
@@ -224,8 +223,8 @@ class Member:
             self._send_slot(channel, slot)
 
     def _send_slot(self, channel: Channel, slot: int, *, direct: bool = False) -> None:
-        values = self._values[self.terms.span(slot)]
-        channel.send(codec.part_head(self._round, slot, self._bit, values.nbytes, direct=direct), values.data)
+        values = codec.values(self._values[self.terms.span(slot)], packed=self.terms.packed)
+        channel.send(codec.part_head(self._round, slot, self._bit, len(values), direct=direct), values)
 
     # joining
 

@@ -254,7 +254,7 @@ class ReductionServer:
 
 def _most_waiting(terms: Terms) -> int:
     """Bytes that may wait for one link: a link that lacks three rounds is not coming back by itself."""
-    return 2**20 + 3 * (8 * terms.length + 32 * terms.slots)
+    return 2**20 + 3 * terms.slots * codec.most_bytes(terms)
 
 
 def _difference(known: Terms, said: Terms) -> str:

@@ -13,9 +13,7 @@ So nobody is ever in a sum twice, whatever was sent twice, by whichever way, by 
 
 from __future__ import annotations
 
-import numpy as np
-
-from gateway.reduction.terms import WIRE, Integers, Terms
+from gateway.reduction.terms import Integers, Terms
 
 
 class Slot:
@@ -104,8 +102,3 @@ class Round:
     def open(self) -> list[tuple[int, Slot]]:
         """Slots that wait for their result."""
         return [(at, slot) for at, slot in enumerate(self.slots) if slot.result is None]
-
-
-def integers(values: bytes | memoryview) -> Integers:
-    """Sums as they travel, without a copy."""
-    return np.frombuffer(values, WIRE)

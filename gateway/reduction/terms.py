@@ -50,6 +50,8 @@ class Terms:
     """Of a sum, what is taken from the weights."""
     digest: int = 0
     """CRC-32 of the weights that each worker begins with."""
+    packed: bool = True
+    """Sums travel in as few bits as they need; else in 64 a number."""
 
     def check(self) -> None:
         """Complain about what cannot work.
@@ -77,6 +79,11 @@ class Terms:
     def bits(self) -> int:
         """What a sum of all may need."""
         return self.scale + self.magnitude + (self.workers - 1).bit_length()
+
+    @property
+    def packed_results(self) -> bool:
+        """Whether results are: weights are floats, of whose bits nearly all differ."""
+        return self.packed and not self.parameters
 
     @property
     def everyone(self) -> int:
@@ -117,11 +124,11 @@ class Terms:
                 f"job {self.name}: number {at} is {real[at]}, not below 2**{self.magnitude}: raise the magnitude, "
                 "or scale the vector down"
             )
-        return np.rint(np.ldexp(real, self.scale)).astype(WIRE)
+        return np.rint(real * 2.0**self.scale).astype(WIRE)
 
     def real(self, integers: Integers) -> Floats:
         """A sum of scaled integers as numbers."""
-        return np.ldexp(integers.astype(np.float64), -self.scale)
+        return integers.astype(np.float64) * 2.0**-self.scale  # the bits of ldexp, in a tenth of its time
 
     def applied(self, weights: Floats, total: Integers) -> Floats:
         """The weights that follow. Each step rounds once, as IEEE 754 says: the same bits on every machine."""

@@ -1,4 +1,4 @@
-"""``onpath demo cluster`` as a user starts it: exact, four times less to the root, and nothing left behind."""
+"""``onpath demo cluster`` as a user starts it: exact, far less to the root than as JSON, and nothing left behind."""
 
 import asyncio
 import json
@@ -8,12 +8,16 @@ import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gateway.config.load import load
-from gateway.demo.cluster_model import Part, error, first_weights
+from gateway.demo.cluster import Cluster, Options
+from gateway.demo.cluster_model import LENGTH, RATE, Part, error, first_weights
 from gateway.demo.cluster_parts import AGGREGATOR_CONFIG, ROOT_CONFIG
 from gateway.demo.cluster_report import Span
+from gateway.demo.cluster_worker import NUMBERS
+from gateway.reduction.terms import Terms
 
 
 @pytest.fixture
@@ -70,10 +74,16 @@ async def test_learning_on_the_way_gives_the_bits_of_one_process(start, tmp_path
     assert {phase["weights"] for phase in final["phases"]} == {final["weights"]}
     assert [phase["rounds"] for phase in final["phases"]] == [8] * 4
     assert final["fan_in"] == 2
-    tree = final["phases"][1]
-    assert 1.9 < 4 * 8 * 25089 * 8 / final["bytes_by_tier"]["root"] < 2.0
+    tree, numbers = final["phases"][1], 8 * LENGTH
     assert final["bytes_by_tier"] == {"workers": tree["bytes_workers"], "root": tree["bytes_root"]}
-    assert final["bytes_raw"] == final["phases"][0]["bytes_root"]
+    assert final["bytes_central"] == final["phases"][0]["bytes_root"]
+    assert 1.6 < final["root_bytes_ratio"] < 2.4  # in so few rounds the central server's first weights count
+    bits = final["bits_by_tier"]
+    assert bits["root"] == pytest.approx(8 * tree["bytes_root"] / 2 / numbers, abs=0.01)
+    assert 8 < bits["workers"] < bits["root"] < 14
+    assert final["bytes_raw"] == raw(final)
+    assert final["reduction"] == pytest.approx(final["bytes_raw"] / tree["bytes_root"], abs=0.1)
+    assert final["reduction"] > 25  # half of what the demo has without options: 8 workers by 2, here 4
     assert final["fallbacks"] == final["phases"][2]["fallbacks"] == 2
     assert final["phases"][2]["bytes_root"] > 1.1 * tree["bytes_root"]
     assert 0 < final["latency_ms"]["p50"] <= final["latency_ms"]["p95"]
@@ -82,6 +92,34 @@ async def test_learning_on_the_way_gives_the_bits_of_one_process(start, tmp_path
     assert "bit for bit" in words
     picture.unlink()
     assert list(tmp_path.iterdir()) == []
+
+
+def raw(final):
+    """The gradients of the first round as JSON, as of every eighth, for all workers and rounds."""
+    weights, workers = first_weights(1), final["workers"]
+    vectors = [Part(worker, workers, 1).gradient(weights, 0).tolist() for worker in range(workers)]
+    return final["rounds"] * sum(len(json.dumps(vector, separators=(",", ":"))) for vector in vectors)
+
+
+async def test_sums_that_are_not_packed_fall_by_the_fan_in():
+    final = await Cluster(Options(workers=4, rounds=8, packed=False), lambda _: None).run()
+    assert final.exact
+    assert 1.9 < 4 * 8 * LENGTH * 8 / final.bytes_by_tier["root"] < 2.0
+    assert final.root_bytes_ratio == pytest.approx(final.fan_in, rel=0.05)
+    assert final.bits_by_tier["root"] == pytest.approx(64, rel=0.01)
+
+
+def test_the_model_errs_as_with_more_bits():
+    """To four digits, over the samples of all workers."""
+    errors = {}
+    for scale in (NUMBERS.scale, 30):
+        parts, weights = [Part(worker, 4, 1) for worker in range(4)], first_weights(1)
+        terms = Terms("j", 4, LENGTH, scale=scale, rate=RATE / 4)
+        for step in range(20):
+            total = np.sum([terms.scaled(part.gradient(weights, step)) for part in parts], axis=0)
+            weights = terms.applied(weights, total)
+        errors[scale] = np.mean([error(weights, part.days, part.after) for part in parts])
+    assert errors[NUMBERS.scale] == pytest.approx(errors[30], abs=5e-5)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill"])

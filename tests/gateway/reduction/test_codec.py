@@ -19,7 +19,7 @@ NEEDS = st.builds(Need, NUMBERS, NUMBERS, BITMAPS, BITMAPS)
 NAMES = st.text("abcXYZ019_.-", min_size=1, max_size=64)
 TERMS = st.builds(
     Terms, NAMES, NUMBERS, st.integers(0, 2**64 - 1), NUMBERS, st.integers(-62, 62), st.integers(-62, 62),
-    st.booleans(), st.floats(allow_nan=False), NUMBERS,
+    st.booleans(), st.floats(allow_nan=False), NUMBERS, st.booleans(),
 )  # fmt: skip
 HELLOS = st.builds(Hello, TERMS, st.none() | NUMBERS, st.integers(0, 255))
 NONCE = bytes(range(16))
@@ -88,17 +88,35 @@ def test_what_is_too_long_is_refused_before_it_came():
 def test_a_node_of_another_version_is_told_apart():
     _, body = whole(codec.challenge(NONCE))
     assert codec.read_challenge(body) == NONCE
-    with pytest.raises(PayloadError, match="version 2, this is 1"):
-        codec.read_challenge(b"\x02" + NONCE)
+    with pytest.raises(PayloadError, match="version 1, this is 2"):
+        codec.read_challenge(b"\x01" + NONCE)
     with pytest.raises(PayloadError, match="no challenge"):
         codec.read_challenge(NONCE)
 
 
 def test_the_layout_is_the_documented_one():
     """Fixed: another version of either side must understand it."""
-    sums = np.array([1, -1], "<i8").tobytes()
+    sums = codec.values(np.array([1, -1], "<i8"), packed=False)
     assert codec.part(Part(7, 2, True, 0b101, sums)).hex() == (
         "1d000000070700000002000000010100050100000000000000ffffffffffffffff"
     )
     assert codec.result(Result(7, 2, sums)).hex() == "190000000807000000020000000100000000000000ffffffffffffffff"
     assert codec.need(Need(7, codec.ALL, 0b11, 0b1)).hex() == "0d0000000907000000ffffffff01000301"
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=100), st.booleans())
+def test_sums_come_out_as_they_went_in(sums, packed):
+    terms = Terms("j", 1, len(sums), packed=packed)
+    data = codec.values(np.array(sums, "<i8"), packed=packed)
+    assert codec.read_values(data, len(sums), packed=packed).tolist() == sums
+    whole = codec.part(Part(1, 0, True, 1, data))
+    assert codec.split(whole, 0, codec.most_bytes(terms)) is not None
+    with pytest.raises(PayloadError, match=f"{len(sums)} numbers in {len(data) + 8} bytes"):
+        codec.read_values(bytes(data) + bytes(8), len(sums), packed=packed)
+
+
+def test_flags_that_are_unknown_are_refused():
+    body = bytearray(whole(codec.hello(Hello(Terms("j", 1, 1), 0, 0), "", NONCE))[1][32:])
+    body[26] |= 4
+    with pytest.raises(PayloadError, match="flags 6"):
+        codec.read_hello(codec.proof("", NONCE, bytes(body)) + bytes(body), "", NONCE)

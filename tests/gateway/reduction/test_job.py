@@ -110,8 +110,12 @@ def feed(job, link, data):
     job.received(link, kind, data[start:end])
 
 
-def part(round_, slot, workers, values, *, direct=False):
-    return codec.part(Part(round_, slot, direct, workers, np.array(values, "<i8").tobytes()))
+def part(round_, slot, workers, values, *, direct=False, packed=True):
+    return codec.part(Part(round_, slot, direct, workers, codec.values(np.array(values, "<i8"), packed=packed)))
+
+
+def sums(result, size=2):
+    return codec.read_values(result.values, size, packed=True).tolist()
 
 
 def root_with(*links, terms=TERMS):
@@ -131,7 +135,7 @@ class TestNode:
         for worker in (4, 5):
             feed(root, right, part(1, 0, bits(worker), [1, 1], direct=True))
         ((kind, result),) = left.said()
-        assert (kind, np.frombuffer(result.values, "<i8").tolist()) == (Kind.RESULT, [6, 6])
+        assert (kind, sums(result)) == (Kind.RESULT, [6, 6])
 
     def test_a_node_hands_on_what_it_has_sent_already(self):
         worker, up = End(0), deque()
@@ -159,13 +163,16 @@ class TestNode:
         (ready, _), (kind, result) = late.said()
         assert (ready, kind) == (Kind.READY, Kind.RESULT)
         assert result[:2] == (1, 1)
-        assert np.frombuffer(result.values, "<i8").tolist() == [6, 6]
+        assert sums(result) == [6, 6]
 
     @pytest.mark.parametrize(
         ("data", "reason"),
         [
             (part(1, 3, bits(0), [1, 1]), "slot 3"),
-            (part(1, 2, bits(0), [1, 1]), "16 bytes"),
+            (part(1, 0, bits(0), [1] * 9), "2 numbers in 9 bytes, their widths say 5"),
+            (part(1, 0, bits(0), [1, 1], packed=False), "2 numbers in 16 bytes, their widths say 5"),
+            (codec.part(Part(1, 0, False, bits(0), b"\x11")), "of a width that cannot be"),
+            (codec.part(Part(1, 0, False, bits(0), b"")), "2 numbers in 0 bytes"),
             (part(0, 0, bits(0), [1, 1]), "malformed"),
             (part(1, 0, 0, [1, 1]), "nobody"),
             (part(1, 0, bits(6), [1, 1]), "more workers"),
@@ -174,6 +181,7 @@ class TestNode:
             (part(1, 0, bits(0), [-(2**63), 0]), "above 1048576"),
             (codec.message(Kind.MEMBERS, b"\x01"), "MEMBERS from below"),
             (codec.result(Result(1, 9, b"")), "slot 9"),
+            (codec.result(Result(1, 0, b"\x02\0")), "2 numbers in 2 bytes"),
         ],
     )
     def test_what_cannot_be_is_refused_and_changes_nothing(self, data, reason):
@@ -200,16 +208,18 @@ class TestNode:
         link = End(0)
         root = root_with(link)
         feed(root, link, part(1, 0, bits(0), [1, 1]))
-        feed(root, link, codec.result(Result(1, 0, bytes(16))))
+        feed(root, link, codec.result(Result(1, 0, b"\0")))
         assert root.rounds[1].slots[0].result is None
 
 
 class World:
     """Nodes and workers whose messages come when the dice say so, and whose links break when they say so."""
 
-    def __init__(self, seed, *, parameters=False):
+    def __init__(self, seed, *, parameters=False, packed=True):
         self.dice = random.Random(seed)
-        self.terms = Terms("j", WORKERS, 5, slot=2, scale=0, magnitude=20, parameters=parameters, rate=0.5)
+        self.terms = Terms(
+            "j", WORKERS, 5, slot=2, scale=0, magnitude=20, parameters=parameters, rate=0.5, packed=packed
+        )
         self.counts = Counts()
         self.values = np.random.default_rng(seed).integers(-1000, 1000, (WORKERS, ROUNDS + 1, 5))
         self.parents = {"root": [], "left": ["root"], "right": ["root"], "low": ["left", "right", "root"]}
@@ -315,7 +325,8 @@ class Worker:
 
     def say(self, slot, *, direct=False):
         values = self.world.values[self.number, self.round][self.world.terms.span(slot)]
-        self.wire.upwards.append(part(self.round, slot, 1 << self.number, values, direct=direct))
+        packed = self.world.terms.packed
+        self.wire.upwards.append(part(self.round, slot, 1 << self.number, values, direct=direct, packed=packed))
 
     def begin(self):
         if len(self.results) < ROUNDS:
@@ -332,7 +343,10 @@ class Worker:
             self.begin()
         elif kind is Kind.RESULT and value.round == self.round and value.slot in self.open:
             self.open.discard(value.slot)
-            self.result[value.slot] = np.frombuffer(value.values, "<i8")
+            terms = self.world.terms
+            self.result[value.slot] = codec.read_values(
+                value.values, terms.size(value.slot), packed=terms.packed_results
+            )
             if not self.open:
                 whole = np.concatenate([self.result[slot] for slot in sorted(self.result)])
                 self.last = (self.round, whole)
@@ -354,14 +368,15 @@ class Worker:
                     self.tell(need.round, slot, self.last[1][self.world.terms.span(slot)])
 
     def tell(self, round_, slot, values):
-        self.wire.upwards.append(codec.result(Result(round_, slot, values.tobytes())))
+        told = codec.values(values, packed=self.world.terms.packed_results)
+        self.wire.upwards.append(codec.result(Result(round_, slot, told)))
 
 
 @pytest.mark.parametrize("parameters", [False, True], ids=["allreduce", "parameters"])
 def test_trees_in_which_everything_goes_wrong_end_with_the_exact_sums(parameters):
     overlaps = repeats = 0
     for seed in range(TRIALS):
-        world = World(seed, parameters=parameters)
+        world = World(seed, parameters=parameters, packed=seed % 4 > 0)
         harm = world.dice.choice([0.0, 0.01, 0.05])
         for number in range(60_000):
             if all(len(worker.results) == ROUNDS for worker in world.workers):

@@ -17,6 +17,7 @@ from gateway.reduction.config import ReductionConfig
 from gateway.reduction.server import ReductionServer
 
 SMALL = Numbers(slot=64)
+PLAIN = Numbers(slot=64, packed=False)
 
 
 @asynccontextmanager
@@ -63,11 +64,11 @@ async def everyone(work, workers):
         return await asyncio.gather(*(loop.run_in_executor(threads, work, worker) for worker in range(workers)))
 
 
-def worker_of(addresses, job, values, rounds=3, **options):
+def worker_of(addresses, job, values, rounds=3, numbers=SMALL, **options):
     def work(worker):
         with Reducer(addresses(worker), dead_s=0.6, give_up_s=20, **options) as reducer:
             return [
-                reducer.allreduce(values[worker] + number, Job(job, worker, len(values), SMALL))
+                reducer.allreduce(values[worker] + number, Job(job, worker, len(values), numbers))
                 for number in range(rounds)
             ]
 
@@ -80,23 +81,24 @@ def check(results, values):
             assert total.tobytes() == exact(values + number).tobytes()
 
 
-async def test_all_get_the_same_bits_as_one_sum():
+@pytest.mark.parametrize("numbers", [SMALL, PLAIN], ids=["packed", "plain"])
+async def test_all_get_the_same_bits_as_one_sum(numbers):
     values = vectors(8, 1000)
     async with tree() as (root, nodes):
-        results = await everyone(worker_of(lambda worker: at(nodes[worker // 4], root), "a", values), 8)
-        check(results, values)
+        work = worker_of(lambda worker: at(nodes[worker // 4], root), "a", values, numbers=numbers)
+        check(await everyone(work, 8), values)
         state = root.status()
     assert state["rounds"] == 3
     assert (state["repeats"], state["overlaps"], state["fallbacks"]) == (0, 0, 0)
     assert state["bytes"]["workers"] == {"received": 0, "sent": 0}
-    sums = 2 * 3 * 1000 * 8
-    assert sums < state["bytes"]["nodes"]["received"] < 1.1 * sums
+    sums = 2 * 3 * 1000 * (5 if numbers.packed else 8)  # 100 * 2**30 is 37 bits, a sum of four some more
+    assert sums < state["bytes"]["nodes"]["received"] < 1.15 * sums
 
 
 async def test_the_root_alone_does_it_too_at_the_cost_of_bytes():
     values = vectors(8, 1000)
     async with node() as root:
-        check(await everyone(worker_of(lambda _: at(root), "a", values), 8), values)
+        check(await everyone(worker_of(lambda _: at(root), "a", values, numbers=PLAIN), 8), values)
         sums = 8 * 3 * 1000 * 8
         assert sums < root.status()["bytes"]["workers"]["received"] < 1.1 * sums
 
@@ -211,6 +213,7 @@ async def test_workers_must_agree_on_the_job():
         first = asyncio.create_task(refused([root], Job("a", 0, 2), give_up_s=4))
         await until(lambda: root.jobs)
         assert "length is 11 here, and 10" in await refused([root], Job("a", 1, 2), 11)
+        assert "packed is False here, and True" in await refused([root], Job("a", 1, 2, Numbers(packed=False)))
         assert "scale is 8 here, and 30" in await refused([root], Job("a", 1, 2, Numbers(scale=8)))
         with pytest.raises(ReductionError, match="begins with other weights than those who were first"):
             await asyncio.to_thread(Reducer(at(root)).parameters, np.zeros(10), Job("a", 1, 2), rate=1.0)
@@ -281,7 +284,7 @@ async def test_workers_come_back_to_their_node():
             await asyncio.sleep(0.2)
             await asyncio.to_thread(told.wait)
             check(await working, values)
-            assert near.counts.traffic["workers"].received > 2 * 40 * 8
+            assert near.counts.traffic["workers"].received > 2 * 40 * 4
 
 
 async def test_vectors_keep_their_shape_and_jobs_their_length():
