@@ -107,8 +107,8 @@ def test_time_goes_on_over_a_start_of_the_machine(tmp_path: Path, monkeypatch: p
     """Also with a wall clock that is wrong then: nothing gets younger."""
     one = Tables(tmp_path / "t.db")
     later(one, 5000)
-    write(one, one.clean)
     before = one.now()
+    write(one, one.clean)
     one.close()
     same = Tables(tmp_path / "t.db")
     assert abs(same.now() + 5000 - before) < 100  # the same run: what it began with holds
