@@ -269,11 +269,28 @@ class Engine:
         Raises:
             StoreError: as for :meth:`commit`.
         """
+        self.want(pipelines, learned)
+        return self.make_up(now_ns)
+
+    def want(self, pipelines: Mapping[str, PipelineConfig], learned: Memory | None = None) -> None:
+        """Remember an exchange that is to come, whatever becomes of the store before it; the newest wish counts."""
         self._wanted = pipelines, dict(learned or {})
+
+    def make_up(self, now_ns: int) -> Committed:
+        """Make the exchange that is wanted, if there is one.
+
+        Raises:
+            StoreError: as for :meth:`commit`; it stays wanted.
+        """
         committed = self.commit(Group(), now_ns)
         self._exchange(committed, now_ns)
         self._note_given_up(committed)
         return committed
+
+    @property
+    def wants(self) -> bool:
+        """Whether an exchange is still to come."""
+        return self._wanted is not None
 
     def _exchange(self, committed: Committed, now_ns: int) -> None:
         """The wanted pipelines in the place of those that run; what these held goes on."""
@@ -296,6 +313,8 @@ class Engine:
     def reopen(self, now_ns: int, failure: StoreError, missed: Missed | None = None) -> bool:
         """After a failure: open the store again, on new descriptors, and bring the pipelines to what it holds.
 
+        An exchange that was under way is still wanted then, see :meth:`make_up`.
+
         ``missed`` is what nobody could take meanwhile: it is told upstream. The answer is whether the group that
         was ``attempted`` last is on disk after all.
 
@@ -311,7 +330,6 @@ class Engine:
             self._waiting = []
             self.graph = Graph(self._on_disk(), self.directory)
             self.recover(now_ns, missed)
-            self._exchange(Committed(self.attempted), now_ns)
 
         with_store(self.store.folder, self.store.config, now_ns, begin, self.store.files, failure)
         return self.store.journal.has(self.attempted)

@@ -82,6 +82,8 @@ class Intake:
         self.memory = engine.memory
         """What adapters have learned; read and written on the loop only, once recovered."""
         self._notes = Notes()
+        self._learning: Memory = {}
+        """What is to be remembered with an exchange of the pipelines that is wanted."""
         self.held: Callable[[], Mapping[str, Collection[int]]] = dict
         """Asks the feeds which rows they have in their hands; see :attr:`gateway.store.spool.Spool.held`."""
         self._pressed = False
@@ -188,6 +190,9 @@ class Intake:
                 self.outage.go_on(again, missed)
             else:
                 await self._go_on(written=written)
+                if self.engine.wants:
+                    with contextlib.suppress(StoreError):  # then the store has failed again
+                        await self._make_up()
 
     async def _go_on(self, *, written: bool) -> None:
         """The store works again: the group that failed is on disk after all, or comes first now."""
@@ -325,16 +330,22 @@ class Intake:
         """Exchange the pipelines between two commits, and remember why in the same transaction.
 
         Raises:
-            StoreError: the store could not keep up; the daemon begins again from what is on disk.
+            StoreError: the store could not keep up; the exchange is made when it works again.
         """
+        # Whatever becomes of the commit: with the store, the pipelines that are wanted come back
+        await self.on_store(self.engine.want, pipelines, learned)
+        self._learning = dict(learned or {})
         await self.commit()
+        await self._make_up()
+
+    async def _make_up(self) -> None:
         async with self._lock:
             try:
-                committed = await self.on_store(self.engine.reconfigure, pipelines, self._clock.now_ns(), learned)
-                self.memory.update(learned or {})
+                committed = await self.on_store(self.engine.make_up, self._clock.now_ns())
             except StoreError as error:
                 self._fail(error)
                 raise
+            self.memory.update(self._learning)
             self._behind = False
         self._on_committed(committed, ())
 

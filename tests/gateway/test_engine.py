@@ -270,6 +270,8 @@ def test_an_exchange_that_the_disk_refuses_is_made_up_for_and_nothing_held_is_lo
         with pytest.raises(StoreError, match="Full"):
             engine.reconfigure(pipelines, 0, learned)
     engine.reopen(0, StoreError("full"))
+    assert engine.wants != seemed
+    engine.make_up(0)
     assert engine.graph.pipelines.keys() == {"clean"}
     flushed = concat([frame for name, frame in spooled(engine) if name == "windows"])
     values = {engine.directory.name(p): v for p, v in zip(flushed.point.tolist(), flushed.value.tolist(), strict=True)}

@@ -258,3 +258,18 @@ async def test_a_clock_that_jumps_makes_nothing_too_old_and_is_told_of(tmp_path,
             for value, quality in zip(row.value.tolist(), row.quality.tolist(), strict=True)
         }
         assert found == {1.0: 0, 2.0: 0, 3.0: CLOCK_NOT_SYNCHRONISED, 4.0: 0}, "only what we stamped ourselves"
+
+
+async def test_pipelines_that_are_wanted_while_the_store_fails_come_with_it(tmp_path):
+    fault = Nth(1, "write", apsw.SQLITE_FULL, forever=True)
+    async with running(tmp_path, fault) as intake:
+        failing = await intake.emit(one(7.0))
+        await until(lambda: intake.failure is not None)
+        with pytest.raises(StoreError):
+            await intake.reconfigure({"all": CONFIG.pipelines["all"]}, {("who", "what"): b"plan 8"})
+        assert intake.engine.graph.pipelines.keys() == {"all", "volts"}
+        fault.healed = True
+        await failing.durable()
+        await until(lambda: intake.engine.graph.pipelines.keys() == {"all"})
+        await until(lambda: intake.memory.get(("who", "what")) == b"plan 8")
+        assert not intake.engine.wants
