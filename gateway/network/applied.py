@@ -52,6 +52,9 @@ def heard(applied: Applied, news: Assignment, now_ns: int) -> Applied:
         known = services.get(name)
         if known is not None and (part.epoch, part.version) < (known.epoch, known.version):
             continue
+        if known is not None and known.version == part.version and not part.since_ns:
+            # A controller that does not know of it: samples before are the other version's all the same
+            part = msgspec.structs.replace(part, since_ns=known.since_ns)  # noqa: PLW2901
         if known == part:
             continue
         if known is not None and not _due(part, now_ns):

@@ -7,8 +7,6 @@ from typing import Final
 import msgspec
 
 EARLIER: Final = 8
-LONGEST_EDGE_NS: Final = 86_400 * 10**9
-"""So long a change waits for an edge of windows, at most."""
 HEAD: Final = "plan/head"
 """In the bucket ``facts``: the newest epoch, and who made it."""
 

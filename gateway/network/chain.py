@@ -16,6 +16,7 @@ import msgspec
 from gateway.directory import Directory
 from gateway.errors import FieldError
 from gateway.network.config import RANK, Tier
+from gateway.network.edges import longest_ns
 from gateway.units import Duration
 from pipelines.base import StateClass
 from pipelines.operators.aggregate.merge import LatePartial, MergeConfig
@@ -124,7 +125,7 @@ def chain_of(service: ServiceConfig) -> Chain:
             stages.append(_step(number, name, options, behind=window is not None))
     _check_places(service)
     placed = [_placed(service, stage) for stage in stages]
-    window_s = 0.0 if window is None else float(window.every)
+    window_s = 0.0 if window is None else longest_ns(service) / 1e9 if window.months else float(window.every)
     chain = Chain(service, tuple(_in_order(placed)), window_s, _spans(window), _warnings(service, placed))
     for tier in (Tier.ACCESS, Tier.AGGREGATION):
         if not any(chain.allowed(tier, cut) for cut in range(len(chain) + 1)):

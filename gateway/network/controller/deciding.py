@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from gateway.network.assignment import LONGEST_EDGE_NS, Assignment, ServicePart
+from gateway.network.assignment import Assignment, ServicePart
+from gateway.network.edges import next_edge, windows_in
 from gateway.network.extended import chain_for
 from gateway.network.plan.hysteresis import Hysteresis, Offer
 from gateway.network.plan.prices import subtree_costs
@@ -33,6 +33,8 @@ TOLERANCE: Final = 0.05
 """So far, relatively, what runs may be above what there is by the estimates, before it counts."""
 LEAD_NS: Final = 5 * 10**9
 """A window edge that is nearer is not waited for: the news may come later than it."""
+LONGEST_EDGE_NS: Final = 3600 * 10**9
+"""So long a move waits for an edge, at most."""
 VERSION_LEAD_NS: Final = 10 * 10**9
 """So long before a version begins its nodes are told: what one hears of too late, counts in the version before."""
 
@@ -234,16 +236,14 @@ def begins_ns(wanted: Wanted, running: Iterable[Assignment], now_ns: int) -> int
     earlier = [part for part in parts if part.version < wanted.version]
     if told or not earlier:
         return told
+    last = max(earlier, key=lambda part: part.version)
     soonest = max(now_ns + VERSION_LEAD_NS, *(part.since_ns for part in earlier))
-    chains = [chain for part in earlier if (chain := chain_for(part)) is not None]
-    windows = [round(chain.window_s * 1e9) for chain in (wanted.chain, *chains)]
-    step = math.lcm(*(window for window in windows if window))
-    if step > LONGEST_EDGE_NS:
-        step = windows[0]
-    return -(-soonest // step) * step if step else soonest
+    chain = chain_for(last)
+    before = [] if chain is None else windows_in(chain.service)
+    return next_edge([*windows_in(wanted.chain.service), *before], soonest)
 
 
 def _edge(window_s: float, now_ns: int) -> int:
-    """The next edge of a service's windows, UTC; 0 without windows: at once."""
+    """The next edge of a service's windows, UTC; 0 without, or with long ones: at once, which is exact as well."""
     window_ns = round(window_s * 1e9)
-    return 0 if window_ns <= 0 else -(-(now_ns + LEAD_NS) // window_ns) * window_ns
+    return 0 if not 0 < window_ns <= LONGEST_EDGE_NS else -(-(now_ns + LEAD_NS) // window_ns) * window_ns

@@ -190,7 +190,8 @@ class Holding:
             newest = {name: version for name, (version, _) in services.items()}
             missing = {name for name, _ in self._machine.versions} - newest.keys()
             removed = {name for name in missing if await self._record(name) is None}
-            await self._run(partial(aged, newest=newest, removed=removed, now_ns=self._time.now_ns()))
+            heard, self._machine.heard = self._machine.heard, set()
+            await self._run(partial(aged, newest=newest, removed=removed, heard=heard, now_ns=self._time.now_ns()))
 
     # Snapshots
 

@@ -95,6 +95,8 @@ class Machine:
         self.directory = self.log.directory()
         self.graph = Graph({}, self.directory)
         self.versions: Mapping[Version, Running] = {}
+        self.heard: set[Version] = set()
+        """Of which batches came; whoever uses it empties it."""
         self.refused: set[Version] = set()
         """Versions that nobody knows, for now."""
         self.hopeless: set[str] = set()
@@ -174,6 +176,7 @@ class Machine:
             version = (stage.service, stage.version)
             if version not in self.versions and version not in self.refused:
                 return Stuck((), service=version)
+        self.heard.update((stage.service, stage.version) for stage in stages)
         known = list(map(self._knows, stages))
         if any(known) and not all(known):
             self.counts["unknown-service"] += 1

@@ -1,7 +1,8 @@
 """Which services a partition runs, in which versions. Pure.
 
-A version is there from its first batch on, until :data:`DRAIN_NS` after the first batch of the one that replaces it, or
-its service is removed. Its YAML is in the snapshot: what is on its way of an old version finds its chain everywhere.
+A version is there from its first batch on, until it is replaced and none has come for two of its windows and
+:data:`DRAIN_NS`, or its service is removed. Its YAML is in the snapshot: what is on its way of an old version finds its
+chain everywhere.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from gateway.network.applied import DRAIN_NS
-from gateway.network.assignment import LONGEST_EDGE_NS, ServiceRecord
+from gateway.network.assignment import ServiceRecord
 from gateway.network.compile import Role, pipelines_of
 from gateway.network.config import Tier, core_subject, partition_of
+from gateway.network.edges import longest_ns
 from gateway.network.extended import chain_for
 
 if TYPE_CHECKING:
@@ -70,25 +72,27 @@ def pipelines(
 
 
 def aged(
-    versions: Mapping[Version, Running], newest: Mapping[str, int], removed: set[str], now_ns: int
+    versions: Mapping[Version, Running], newest: Mapping[str, int], removed: set[str], heard: set[Version], now_ns: int
 ) -> dict[Version, Running]:
     """What still runs: versions that were replaced have an end, those whose end has come and removed ones are gone.
+
+    The end is put off while batches of a version come: its gateways change over when its windows end, which may be
+    days ahead, and one of them may be late.
 
     Args:
         versions: what ran.
         newest: the newest version of each service.
         removed: services that are there no more.
+        heard: versions of which a batch came since the last time.
         now_ns: the partition's time.
     """
     kept: dict[Version, Running] = {}
-    last = {name: max(version for other, version in versions if other == name) for name, _ in versions}
     for (name, version), one in versions.items():
         if name in removed or 0 < one.until_ns <= now_ns:
             continue
-        until_ns = 0
+        lasts_ns, until_ns = DRAIN_NS + 2 * longest_ns(one.chain.service), 0
         if newest.get(name, version) > version:
-            # The new one begins with a window of its own, and may have nothing to say here
-            latest = now_ns + DRAIN_NS + (LONGEST_EDGE_NS if last[name] == version else 0)
-            until_ns = min(one.until_ns or latest, latest)
+            nearly = (name, version) in heard and one.until_ns - now_ns < lasts_ns / 2
+            until_ns = now_ns + lasts_ns if not one.until_ns or nearly else one.until_ns
         kept[name, version] = one if until_ns == one.until_ns else Running(one.yaml, one.chain, until_ns)
     return kept

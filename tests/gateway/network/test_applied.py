@@ -57,7 +57,9 @@ def test_a_version_takes_the_samples_from_its_time_on_and_the_one_before_those_u
     state = heard(state, plan(3, version=3, since_ns=60 * S), 8)
     assert {name: one.before_ns for name, one in state.draining.items()} == {"a@1": 50 * S, "a@2": 60 * S}
     assert state.draining["a@2"].part.since_ns == 50 * S
-    gone = heard(state, Assignment(epoch=4), 9)
+    state = heard(state, plan(4, cut=2, version=3), 8)
+    assert (state.services["a"].cut, state.services["a"].since_ns) == (2, 60 * S), "whoever planned did not know of it"
+    gone = heard(state, Assignment(epoch=5), 9)
     assert {name: one.before_ns for name, one in gone.draining.items()} == dict.fromkeys(["a@1", "a@2", "a@3"], 0)
 
 

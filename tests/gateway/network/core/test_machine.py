@@ -219,20 +219,20 @@ async def test_two_versions_run_side_by_side_until_the_old_one_is_done():
     given_to(found, new.box, new, services)
     given_to(found, old.box[10:], old, services)
     assert set(found.versions) == {("sums", 1), ("sums", 2)}
-    versions = aged(found.versions, {"sums": 2}, set(), T0)
+    versions = aged(found.versions, {"sums": 2}, set(), set(), T0)
     assert versions["sums", 1].until_ns > T0
     assert versions["sums", 2].until_ns == 0
-    assert aged(versions, {"sums": 2}, set(), T0 + 10 * S) == versions
+    assert aged(versions, {"sums": 2}, set(), set(), T0 + 10 * S) == versions
     found.run(versions)
     _, found = moved(found)
-    found.run(aged(found.versions, {"sums": 2}, set(), versions["sums", 1].until_ns))
+    found.run(aged(found.versions, {"sums": 2}, set(), set(), versions["sums", 1].until_ns))
     assert set(found.versions) == {("sums", 2)}
     await reader.all(found.capture())  # what the old one held was let go
     assert reader.total("sums", "sum") == old.sum
     ended(found)
     await reader.all(found.capture())
     assert reader.total("sums", "count") == old.count + new.count
-    found.run(aged(found.versions, {}, {"sums"}, T0))
+    found.run(aged(found.versions, {}, {"sums"}, set(), T0))
     assert found.versions == {}
 
 
