@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from gateway.network.assignment import Assignment, ServicePart
 from gateway.network.edges import next_edge, windows_in
 from gateway.network.extended import chain_for
+from gateway.network.plan.budgets import into_core
 from gateway.network.plan.hysteresis import Hysteresis, Offer
 from gateway.network.plan.prices import subtree_costs
 from gateway.network.plan.problem import Bools, Floats, Ints, Problem, Tables, is_monotone
@@ -106,6 +107,7 @@ class Decider:
         dropped = _dropped(view, plan)
         kept = self._kept(view, plan, old, dropped)
         now = _without(view, dropped & (kept < 0)).tables  # what is left out and runs all the same counts
+        over = _over(view, plan, now, kept)
         possible, holds = _possible(now, kept), held(now, np.maximum(kept, 0), TOLERANCE)
         now_cost, new_cost = _cost(now, kept), _cost(tables, plan.cuts)
         changes = ((kept != plan.cuts) & (old >= 0)) | (elsewhere & (old >= 0))
@@ -121,6 +123,11 @@ class Decider:
                 urgent.add("what runs is not possible any more")
             if not holds[top]:
                 pressed.add("what runs takes more than there is")
+            pressed |= {
+                f"{view.wanted[s].name} sends more than its bytes_per_day"
+                for s in over
+                if (kept[s, inside] != plan.cuts[s, inside]).any()
+            }
             offer = Offer(
                 now_s=now_s,
                 every_s=max(view.nodes[node].every_s for node in np.flatnonzero(inside)),
@@ -182,7 +189,16 @@ def _possible(tables: Tables, cuts: Ints) -> Bools:
     )
 
 
+def _over(view: View, plan: Plan, now: Tables, kept: Ints) -> list[int]:
+    """Services whose bytes into the core are more than they may be, and would be fewer by the plan."""
+    most = np.array([service.most for service in view.problem.services])
+    sent, planned = into_core(now, kept), into_core(plan.problem.tables, plan.cuts)
+    return np.flatnonzero((sent > most * (1 + TOLERANCE)) & (planned < sent)).tolist()
+
+
 def _cost(tables: Tables, cuts: Ints) -> Floats:
+    """What it really costs: a price on bytes that only steers the plan is none."""
+    tables = replace(tables, byte_price=np.zeros_like(tables.byte_price))
     weights = tables.weights(tables.cpu_price, tables.link_price)
     return subtree_costs(tables, np.where(np.isfinite(weights), weights, 0.0), cuts)
 

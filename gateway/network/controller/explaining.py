@@ -41,6 +41,7 @@ _WORDS: Final = {
     Cause.OPERATOR: "where it would cost less the operator is missing",
     Cause.CPU: "CPU is scarce where it would cost less",
     Cause.LINK: "a link is too narrow for what would come without it",
+    Cause.BYTES: "bytes_per_day asks for fewer bytes than cost least",
 }
 
 
@@ -101,7 +102,8 @@ def explanations(view: View, plan: Plan, cuts: Ints, epoch: int, made_ms: int) -
 
 
 def _layers(view: View, tables: Tables) -> tuple[Ints, ...]:
-    weights = replace(tables, allowed=_ones(tables)).weights(tables.cpu_price, tables.link_price)
+    plain = replace(tables, allowed=_ones(tables), byte_price=np.zeros_like(tables.byte_price))
+    weights = plain.weights(tables.cpu_price, tables.link_price)
     allowed = [np.zeros(tables.allowed.shape, np.bool_) for _ in range(4)]
     for s, service in enumerate(view.services):
         k = service.by_chain.shape[1]
@@ -257,7 +259,9 @@ def _way(facts: _Facts, node: int) -> list[int]:
 
 
 def _scarce(facts: _Facts, s: int, source: int) -> Cause:
-    """What keeps a source's way from the cheapest: a link on it that could not carry that, or else CPU."""
+    """What keeps a source's way from the cheapest: bytes a day, a link that could not carry that, or else CPU."""
+    if facts.tables.byte_price[s] > 0:
+        return Cause.BYTES
     tables, ideal, actual = facts.tables, facts.layers[-1][s], facts.cuts[s]
     for node in _way(facts, source):
         more = tables.bytes[s, node, max(ideal[node], 0)] - tables.bytes[s, node, max(actual[node], 0)]

@@ -70,7 +70,7 @@ def kept(problem: Problem, once: Callable[[Problem], Plan], until: float) -> Pla
     """
     most = np.array([service.most for service in problem.services])
     best = once(problem)
-    excess = _excess(best, most)
+    excess, free = _excess(best, most), best.bound
     if not excess.any():
         return best
     count = len(most)
@@ -85,6 +85,8 @@ def kept(problem: Problem, once: Callable[[Problem], Plan], until: float) -> Pla
         before, price = price, search.next(price, found > 0)
         if (price == before).all() or time.monotonic() > until:
             break
+    if excess.any():  # what nothing keeps bounds nothing
+        best.bound = min(free, best.cost)
     return best
 
 

@@ -32,6 +32,8 @@ class Cause(enum.StrEnum):
     """CPU is scarce where it would be cheaper."""
     LINK = "link"
     """A link is scarce that would carry more without it."""
+    BYTES = "bytes"
+    """The service's ``bytes_per_day``."""
 
 
 class Where(msgspec.Struct, frozen=True, kw_only=True):

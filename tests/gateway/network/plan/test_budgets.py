@@ -3,15 +3,28 @@
 import itertools
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.network.chain import chain_of
+from gateway.network.config import Tier
+from gateway.network.controller import defaults
+from gateway.network.controller.measured import Measured
+from gateway.network.controller.planning import Planner
+from gateway.network.controller.service_view import DAY_S
+from gateway.network.controller.view import Wanted
 from gateway.network.plan import budgets
+from gateway.network.plan.explanation import Cause
 from gateway.network.plan.problem import is_monotone, loads
 from gateway.network.plan.solve import plan_for
+from gateway.network.reading import service_of
+from gateway.network.simulate_nodes import drawn, services
 from tests.support.plans import problem
+
+NOW = 1_700_000_000 * 10**9
 
 
 def limited(p, mosts):
@@ -81,3 +94,40 @@ def test_what_keeps_to_it_by_itself_costs_no_second_look():
     kept = plan_for(limited(p, sent(free)))
     assert (kept.cuts == free.cuts).all()
     assert kept.bound == free.bound
+
+
+def test_a_service_that_runs_is_brought_within_its_bytes_a_day(monkeypatch):
+    """The first plan rests on estimates, so what runs may send too much, and nothing else would move it."""
+    for tier in (Tier.ACCESS, Tier.AGGREGATION):
+        monkeypatch.setitem(defaults.CPU_PRICE, tier, 2e8)
+    text = next(iter(services(1).values()))
+
+    def wanted(more):
+        whole = text.replace("intent: {", "intent: {" + more)
+        return [Wanted(chain_of(service_of(whole).config), 1, text)]
+
+    (name,) = (one.name for one in wanted(""))
+    network = drawn(20, [name])
+    adverts = {
+        node: msgspec.structs.replace(one, links=[msgspec.structs.replace(link, price=0.01) for link in one.links])
+        for node, one in network.adverts.items()
+    }
+    measured = Measured()
+    for advert in adverts.values():
+        measured.note(advert, {name: 1})
+
+    def into(turn):
+        return float(budgets.into_core(turn.plan.problem.tables, turn.decision.cuts)[0]) * DAY_S
+
+    free = Planner().turn(adverts, wanted(""), measured, {}, 1, (0.0, NOW))
+    most = into(free) / 4
+    asked = wanted(f"bytes_per_day: {int(most)}B, ")
+    planner, running = Planner(), dict(free.news)
+    turn = planner.turn(adverts, asked, measured, running, 2, (700.0, NOW))
+    assert into(turn) <= most
+    assert all("sends more than its bytes_per_day" in why for why in turn.decision.moved.values())
+    (met,) = (one for one in turn.explanations[name].intents if one.name == "bytes_per_day")
+    assert met.met
+    assert Cause.BYTES in {why.cause for stage in turn.explanations[name].stages for why in stage.why}
+    running |= turn.news
+    assert not planner.turn(adverts, asked, measured, running, 3, (2000.0, NOW)).news, "and it stays"
