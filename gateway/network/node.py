@@ -130,7 +130,7 @@ class Network:
         if options.tier is Tier.CORE:
             from gateway.network.core.workers import CoreWorkers
 
-            self.workers = CoreWorkers(carrier, node, options, self._texts, token=f"{node}/{self._holder()}")
+            self.workers = CoreWorkers(carrier, node, options, self._texts, again=f"{node}/{self._holder()}")
         try:
             async with task_group() as tasks:
                 tasks.create_task(measuring.calibrate(), name="network calibration")

@@ -38,7 +38,9 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
 
     holder: str
     token: str
-    """Names this holding among all of the same holder, or the holder over all its lives."""
+    """Names this holding among all of the same holder."""
+    again: str = ""
+    """The holder's word for itself over all its lives, if it has one."""
     ttl: float
     """s."""
     details: bytes = b""
@@ -106,10 +108,15 @@ class Lease:
         leases = self._leases
         await leases.ready()
         seen = leases.seen.get(self.name)
-        self._token = self._token or leases.token or secrets.token_hex(8)
-        if seen is not None and seen.held.token != self._token and leases.clock() < seen.until_s:
+        self._token = self._token or secrets.token_hex(8)
+        lives = seen is not None and seen.held.token != self._token and leases.clock() < seen.until_s
+        back = lives and seen is not None and leases.was_ours(self.name, seen.held)
+        if lives and not back:
             return False
-        return await self._write(seen.revision if seen else leases.gone.get(self.name, 0), self._holding)
+        took = await self._write(seen.revision if seen else leases.gone.get(self.name, 0), self._holding)
+        if took and back:
+            leases.taken_back.add(self.name)
+        return took
 
     async def _write(self, revision: int, holding: int) -> bool:
         """Write it as ours in the place of a revision; whether that went well and it is ours.
@@ -119,7 +126,9 @@ class Lease:
         """
         leases = self._leases
         asked_s = leases.clock()
-        value = Held(holder=leases.holder, token=self._token, ttl=leases.ttl_s, details=self.details)
+        value = Held(
+            holder=leases.holder, token=self._token, again=leases.again, ttl=leases.ttl_s, details=self.details
+        )
         try:
             async with asyncio.timeout(leases.ttl_s / _RENEWALS):
                 written = await leases.carrier.put(BUCKET, self.name, msgspec.json.encode(value), revision)
@@ -222,17 +231,20 @@ class Leases:
         holder: who holds; shown to others.
         ttl_s: how long a lease lives that is not renewed.
         clock: s; for tests.
-        token: the same over restarts of one holder, of whom never two live: so it takes at once what it held before it
-            was killed. Left out: it waits until that is over.
+        again: a word that is the same over restarts of one holder, of whom never two live: so it takes at once what it
+            held before it was killed. Left out: it waits until that is over.
     """
 
     def __init__(
         self, carrier: Carrier, holder: str, *, ttl_s: float = TTL_S, clock: Callable[[], float] = clock_s,
-        token: str = "",
+        again: str = "",
     ) -> None:  # fmt: skip
         self.carrier = carrier
         self.holder = holder
-        self.token = token
+        self.again = again
+        self.taken_back: set[str] = set()
+        """Leases of a life before this one, each once: a copy of the holder, which there should not be, would otherwise
+        take them to and fro for ever."""
         self.ttl_s = ttl_s
         self.clock = clock
         self.seen: dict[str, Seen] = {}
@@ -266,6 +278,10 @@ class Leases:
             on_lost: called when it is lost; see :attr:`Lease.lost`.
         """
         return Lease(self, name, details, on_lost)
+
+    def was_ours(self, name: str, held: Held) -> bool:
+        """Whether a lease was held by a life before this one, and is to be taken back."""
+        return bool(self.again) and held.again == self.again and name not in self.taken_back
 
     async def ready(self) -> None:
         """Wait until it is known who holds what.

@@ -56,7 +56,7 @@ class CoreWorkers:
         options: its ``network:`` section.
         services: the newest version and YAML of each service, by name, whenever it is asked.
         ttl_s: how long a lease lives that is not renewed.
-        token: of this state folder, which one process has at a time: what was held before a restart is ours at once.
+        again: of this state folder, which one process has at a time: what was held before a restart is ours at once.
         clock: UTC, ns since 1970.
     """
 
@@ -68,12 +68,12 @@ class CoreWorkers:
         services: Callable[[], Services],
         *,
         ttl_s: float = TTL_S,
-        token: str = "",
+        again: str = "",
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self._carrier, self._node, self._options = carrier, node, options
         self._services, self._ttl_s, self._clock = services, ttl_s, clock
-        self._token = token
+        self._again = again
         self._parts: dict[int, _Part] = {}
         self._members = Members(node)
         self._orphans = Orphans(ttl_s)
@@ -92,7 +92,7 @@ class CoreWorkers:
         """Work until cancelled; then everything is handed over, as far as time allows."""
         threads = Threads()
         try:
-            async with Leases(self._carrier, self._node, ttl_s=self._ttl_s, token=self._token) as leases:
+            async with Leases(self._carrier, self._node, ttl_s=self._ttl_s, again=self._again) as leases:
                 watching = asyncio.create_task(self._watch(), name="core members")
                 try:
                     await self._begin(leases)

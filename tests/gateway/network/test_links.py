@@ -92,12 +92,11 @@ async def test_a_worker_of_the_core_that_was_killed_has_its_partitions_again_bef
         await core.start()
         await core.until(lambda status: len(status["network"]["core"]["held"]) == PARTITIONS)
         after = await everything(network.carrier, "lease")
-        tokens = [
-            {key: msgspec.json.decode(one.value, type=Held).token for key, one in found.items()}
-            for found in (leases, after)
+        helds = [
+            {key: msgspec.json.decode(one.value, type=Held) for key, one in found.items()} for found in (leases, after)
         ]
-        assert tokens[0] == tokens[1]
-        assert len(set(tokens[0].values())) == 1
+        assert {one.again for held in helds for one in held.values()} == {helds[0][core_subject(0)].again}
+        assert not {one.token for one in helds[0].values()} & {one.token for one in helds[1].values()}
 
 
 async def test_an_older_plan_is_refused(tmp_path):

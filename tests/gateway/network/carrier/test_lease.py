@@ -81,21 +81,28 @@ async def test_who_cannot_renew_knows_before_anybody_takes_it(place: Place) -> N
 
 async def test_whoever_was_killed_has_his_own_again_at_once(place: Place) -> None:
     carrier = await place.carrier()
-    before = Leases(carrier, "a", ttl_s=600, token="a/1")
+    before = Leases(carrier, "a", ttl_s=600, again="a/1")
     await before.__aenter__()
     lease = before.lease("k")
     await lease.acquire()
     for task in before._tasks:  # killed: nothing is given back
         task.cancel()
     async with (
-        Leases(await place.carrier(), "b", ttl_s=600, token="b/1") as other,
-        Leases(await place.carrier(), "a", ttl_s=600, token="a/1") as again,
+        Leases(await place.carrier(), "b", ttl_s=600, again="b/1") as other,
+        Leases(await place.carrier(), "a", ttl_s=600, again="a/1") as again,
     ):
         await until(lambda: other.holder_of("k") is not None)
         assert not await other.lease("k").try_acquire(), "for the others it lives"
         mine = again.lease("k")
         assert await mine.try_acquire()
         assert mine.revision > lease.revision
+        assert mine.held
+        async with Leases(await place.carrier(), "a", ttl_s=600, again="a/1") as copy:
+            theirs = copy.lease("k")
+            assert await theirs.try_acquire(), "which there should not be"
+            await until(mine.lost.is_set)
+            assert not await mine.try_acquire(), "it goes to and fro once, and no more"
+            assert theirs.held
 
 
 async def test_a_process_that_stood_still_does_not_hold_what_is_over(place: Place) -> None:
