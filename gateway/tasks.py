@@ -5,13 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 CANCEL_AGAIN_S = 3.0
 """How long a task may take to end in order before it is cancelled once more."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class Closable(Protocol):
+    """What holds something until it is closed."""
+
+    def close(self) -> None:
+        """Let it go."""
+
+
+C = TypeVar("C", bound=Closable)
 
 
 @contextlib.asynccontextmanager
@@ -61,4 +71,16 @@ async def in_thread(call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> 
         await asyncio.wait([working])
         if not working.cancelled():
             working.exception()  # fetched, so that the loop does not complain about it
+        raise
+
+
+async def opened(call: Callable[P, C], *args: P.args, **kwargs: P.kwargs) -> C:
+    """Likewise, for what has to be closed: a cancellation closes it."""
+    working = asyncio.ensure_future(asyncio.to_thread(call, *args, **kwargs))
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.wait([working])
+        if not working.cancelled() and working.exception() is None:
+            await asyncio.to_thread(working.result().close)
         raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.errors import LinkError, StoreError
-from gateway.tasks import in_thread
+from gateway.tasks import in_thread, opened
 from gateway.uplinks.base import Uplink, UplinkContext
 from gateway.uplinks.file_append import GATHER, NOTE, AppendedFile
 from gateway.uplinks.file_config import FileFormat, FileUplinkConfig
@@ -32,7 +32,7 @@ class FileUplink(Uplink):
             raise LinkError(f"{self._config.path}: no new file while the store has failed: {error}") from error
 
     async def _append(self, ctx: UplinkContext, names: FileNames) -> None:
-        file = await in_thread(AppendedFile, self._config, names, ctx.recall(NOTE))
+        file = await opened(AppendedFile, self._config, names, ctx.recall(NOTE))
         try:
             tell_removed(ctx, await in_thread(file.tidy))
             ctx.link(up=True, detail=self._config.path)

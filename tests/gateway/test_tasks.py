@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from gateway.errors import LinkError
-from gateway.tasks import first_error, in_thread, task_group
+from gateway.tasks import first_error, in_thread, opened, task_group
 
 
 async def fail(error: BaseException) -> None:
@@ -83,3 +83,24 @@ async def test_results_and_errors_of_a_thread_come_back():
     assert await in_thread(max, 1, 2) == 2
     with pytest.raises(ZeroDivisionError):
         await in_thread(divmod, 1, 0)
+
+
+async def test_what_was_opened_meanwhile_is_closed_by_a_cancellation(tmp_path):
+    begun, go, files = threading.Event(), threading.Event(), []
+
+    def slow():
+        begun.set()
+        go.wait(10)
+        files.append((tmp_path / "file").open("w"))
+        return files[0]
+
+    opening = asyncio.create_task(opened(slow))
+    await asyncio.to_thread(begun.wait, 10)
+    opening.cancel()
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert files[0].closed
+    file = await opened((tmp_path / "file").open)
+    assert not file.closed
+    file.close()
