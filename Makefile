@@ -26,11 +26,14 @@ $(VENV)/console: $(CONSOLE)/package-lock.json $(CONSOLE)/static/index.html $(CON
 demo: install
 	$(BIN)/onpath demo $(ARGS)
 
-# Side by side, for most tests wait for sockets; those that judge timing run after the others, one by one. Python's
-# development mode, but for its slow look at the memory of C extensions: none are ours
+# Side by side, for most tests wait for sockets; a few that fail so are tried again by themselves, and named. Those that
+# judge timing run after the others, one by one. Python's development mode, but for its slow look at the memory of C
+# extensions: none are ours
+SIDE := build/side-by-side
 TESTS := PYTHONDEVMODE=1 PYTHONMALLOC=pymalloc $(BIN)/python -m pytest -q
 test: install
-	$(TESTS) -n 3 --dist worksteal -m "not alone" $(ARGS)
+	$(TESTS) -n 3 --dist worksteal -m "not alone" -o cache_dir=$(SIDE) --cache-clear $(ARGS) || \
+		PYTHONMALLOC=pymalloc $(BIN)/python -m tests.support.again $$? $(SIDE)
 	$(TESTS) -m alone $(ARGS) || [ $$? = 5 ]
 
 check: install
