@@ -19,7 +19,7 @@ from gateway.network import assignment
 from gateway.network.assignment import Assignment, ServicePart
 from gateway.network.carrier.base import CarrierError
 from gateway.network.carrier.opening import carrier_of
-from gateway.network.config import CarrierConfig
+from gateway.network.config import CarrierConfig, core_subject, partition_of
 from tests.adapters.mqtt.certificates import Authority
 from tests.support.daemon import Daemon
 from tests.support.hubs import HubProcess, hub
@@ -32,6 +32,17 @@ if TYPE_CHECKING:
 
 ONPATH = Path(sysconfig.get_path("scripts")) / "onpath"
 RETRY_S = 0.2
+
+
+TOTAL = """
+service: total
+inputs: {points: "*/power"}
+steps:
+  - scale: {factor: 1}
+  - window: {every: 1s, stats: [count, sum], over: label site, name: "{site}/power", lateness: 0s}
+intent: {latency: 8s}
+"""
+"""Counts and sums of a site, whatever its tree."""
 
 
 class Net:
@@ -218,3 +229,16 @@ async def _directory(carrier: Carrier, name: str) -> bytes:
             assert found is not None
             assert found.value is not None
             return found.value
+
+
+async def counted(carrier: Carrier, expected: int, within_s: float = 60) -> tuple[float, float]:
+    """Partial counts and sums of :data:`TOTAL` that came to the core, until there are so many."""
+    count = total = 0.0
+    async with asyncio.timeout(within_s):
+        async for _, values in records(carrier, f"up/{core_subject(partition_of('site'))}/**"):
+            for (name, _), found in values.items():
+                count += sum(found) if name == "site/power#count" else 0
+                total += sum(found) if name.startswith("site/power#sum.0") else 0
+            if count >= expected:
+                return count, total
+    raise AssertionError

@@ -8,24 +8,15 @@ import random
 
 from gateway.network import assignment
 from gateway.network.assignment import Assignment, ServicePart
-from gateway.network.config import core_subject, partition_of
 from gateway.network.names import ADAPTER, UPLINK
 from gateway.tasks import ended
 from tests.support.daemon import json_lines, samples_of
-from tests.support.network import net, records
+from tests.support.network import TOTAL, counted, net
 
 TREND = """
 service: trend
 inputs: {points: "*/power"}
 steps: [{deadband: {epsilon: 1}}]
-intent: {latency: 4s}
-"""
-TOTAL = """
-service: total
-inputs: {points: "*/power"}
-steps:
-  - scale: {factor: 1}
-  - window: {every: 1s, stats: [count, sum], over: label site, name: "{site}/power", lateness: 0s}
 intent: {latency: 4s}
 """
 CUTS = {"agg": {"trend": 1, "total": 3}, "h1": {"trend": 1, "total": 2}}
@@ -66,7 +57,7 @@ async def test_a_service_goes_less_exactly_over_a_narrow_link_and_its_totals_sta
         (line,) = (line for line in shown.splitlines() if line.strip().startswith(UPLINK))
         assert " x" in line
         assert all(1 <= bound <= MAX for bound in told_to(told))
-        assert await came(network.carrier, sent[0]) == tuple(sent)
+        assert await counted(network.carrier, sent[0]) == tuple(sent)
         assert bound_of(await node.status()) <= MAX
 
 
@@ -105,16 +96,3 @@ def told_to(status):
 def widenings(folder):
     """The gateway's metric as a point."""
     return [sample["value"] for sample in samples_of(json_lines(folder / "own.jsonl"))]
-
-
-async def came(carrier, expected):
-    """Count and sum (in tenths) of all totals that came to the core, until there are so many."""
-    count = total = 0
-    async with asyncio.timeout(30):
-        async for _, values in records(carrier, f"up/{core_subject(partition_of('site'))}/**"):
-            for (name, _), found in values.items():
-                count += sum(found) if name == "site/power#count" else 0
-                total += sum(found) if name.startswith("site/power#sum.0") else 0
-            if count >= expected:
-                return count, total
-    raise AssertionError

@@ -11,33 +11,12 @@ import msgspec
 import pytest
 
 from gateway.network.carrier.lease import Held
-from gateway.network.config import PARTITIONS, core_subject, partition_of
+from gateway.network.config import PARTITIONS, core_subject
 from gateway.network.lookup import everything
-from tests.support.network import hub_net, net, records
+from tests.support.network import TOTAL, counted, hub_net, net, records
 
 S = 1_000_000_000
-SERVICE = """
-service: total
-inputs: {points: "*/power"}
-steps:
-  - scale: {factor: 1}
-  - window: {every: 1s, stats: [count, sum], over: label site, name: "{site}/power", lateness: 0s}
-intent: {latency: 8s}
-"""
 PARENTS = {"h1": "agg", "h2": "agg"}
-
-
-async def counted(carrier, expected, within_s=60):
-    """Partial counts and sums that came to the core, until there are so many."""
-    count = total = 0
-    async with asyncio.timeout(within_s):
-        async for _, values in records(carrier, f"up/{core_subject(partition_of('site'))}/**"):
-            for (name, _), found in values.items():
-                count += sum(found) if name == "site/power#count" else 0
-                total += sum(found) if name.startswith("site/power#sum.0") else 0
-            if count >= expected:
-                return count, total
-    raise AssertionError
 
 
 @pytest.mark.timeout(300)
@@ -47,7 +26,7 @@ async def test_kills_and_moves_lose_and_double_nothing(tmp_path):
         await network.start("agg", "aggregation")
         for name in PARENTS:
             await network.start(name, "access", ", parents: [agg]")
-        await network.applied(await network.plan(SERVICE, {"agg": 3, "h1": 2, "h2": 0}, PARENTS), "agg", *PARENTS)
+        await network.applied(await network.plan(TOTAL, {"agg": 3, "h1": 2, "h2": 0}, PARENTS), "agg", *PARENTS)
         for turn in range(8):
             for _ in range(40):
                 for name in PARENTS:
@@ -56,7 +35,7 @@ async def test_kills_and_moves_lose_and_double_nothing(tmp_path):
                     await network.publish(f"{name}/m1", power=sent / 10)
                 await asyncio.sleep(0.02)
             cuts = {"agg": 3, "h1": rng.choice([0, 1, 2, 3]), "h2": rng.choice([0, 1, 2, 3])}
-            await network.plan(SERVICE, cuts, PARENTS)
+            await network.plan(TOTAL, cuts, PARENTS)
             if turn % 2:
                 victim = network.nodes[rng.choice(["agg", "h1", "h2"])]
                 victim.kill()
@@ -69,7 +48,7 @@ async def test_kills_and_moves_lose_and_double_nothing(tmp_path):
 async def test_a_node_goes_on_with_its_plan_without_anybody(tmp_path):
     async with net(tmp_path) as network:
         node = await network.start("h1", "access")
-        epoch = await network.plan(SERVICE, {"h1": 2}, {})
+        epoch = await network.plan(TOTAL, {"h1": 2}, {})
         await network.applied(epoch, "h1")
         await network.carrier.delete("plan", "h1")
         node.stop()
@@ -102,10 +81,10 @@ async def test_a_worker_of_the_core_that_was_killed_has_its_partitions_again_bef
 async def test_an_older_plan_is_refused(tmp_path):
     async with net(tmp_path) as network:
         await network.start("h1", "access")
-        await network.plan(SERVICE, {}, {})
-        await network.applied(await network.plan(SERVICE, {"h1": 2}, {}), "h1")
+        await network.plan(TOTAL, {}, {})
+        await network.applied(await network.plan(TOTAL, {"h1": 2}, {}), "h1")
         network._epoch = 0
-        await network.plan(SERVICE, {"h1": 0}, {})
+        await network.plan(TOTAL, {"h1": 0}, {})
         await asyncio.sleep(1)
         status = await network.nodes["h1"].status()
         assert status["network"]["services"]["total"] == {
@@ -116,8 +95,8 @@ async def test_an_older_plan_is_refused(tmp_path):
 async def test_a_new_version_takes_over_and_the_old_one_runs_out(tmp_path):
     async with net(tmp_path) as network:
         await network.start("h1", "access")
-        await network.applied(await network.plan(SERVICE, {"h1": 2}, {}), "h1")
-        fresh = SERVICE.replace("every: 1s", "every: 2s")
+        await network.applied(await network.plan(TOTAL, {"h1": 2}, {}), "h1")
+        fresh = TOTAL.replace("every: 1s", "every: 2s")
         since = time.time_ns() // S * S + 8 * S
         await network.applied(await network.plan(fresh, {"h1": 3}, {}, version=2, since_ns=since), "h1")
         sent = 0
@@ -136,10 +115,10 @@ async def test_a_new_version_takes_over_and_the_old_one_runs_out(tmp_path):
 async def test_what_was_sent_to_a_parent_waits_for_it_and_later_rows_go_to_the_next(tmp_path):
     async with net(tmp_path) as network:
         node = await network.start("h1", "access", ", parents: [a, b]")
-        await network.applied(await network.plan(SERVICE, {"h1": 0}, {"h1": "a"}), "h1")
+        await network.applied(await network.plan(TOTAL, {"h1": 0}, {"h1": "a"}), "h1")
         await network.publish("h1/m1", power=1.5)
         await node.until(lambda status: status["uplinks"]["@parent"]["messages"] == 1)
-        await network.applied(await network.plan(SERVICE, {"h1": 0}, {"h1": "b"}), "h1")
+        await network.applied(await network.plan(TOTAL, {"h1": 0}, {"h1": "b"}), "h1")
         await network.publish("h1/m1", power=2.5)
         found = {}
         for parent in "ab":
