@@ -131,3 +131,22 @@ def test_a_service_that_runs_is_brought_within_its_bytes_a_day(monkeypatch):
     assert Cause.BYTES in {why.cause for stage in turn.explanations[name].stages for why in stage.why}
     running |= turn.news
     assert not planner.turn(adverts, asked, measured, running, 3, (2000.0, NOW)).news, "and it stays"
+
+
+def test_subtrees_that_are_alike_do_not_all_turn_together():
+    p = problem(5, 40, 1, areas=0, slack=np.inf)
+    p = dear(p)
+    (one,) = p.services
+    first = int(np.argmax(one.own[:40, 0]))  # all gateways are as this one
+    alike = {
+        name: np.concatenate([np.repeat(getattr(one, name)[first : first + 1], 40, axis=0), getattr(one, name)[40:]])
+        for name in ("own", "bytes", "work")
+    }
+    samples = np.concatenate([alike["own"][:40], alike["own"][:40].sum(axis=0, keepdims=True)])
+    p = replace(p, services=(replace(one, **alike, samples=samples),), link_price=np.full(40, 1.0))
+    free, least = sent(plan_for(p))[0], sent(plan_for(replace(p, byte_price=np.full(1, 1e9))))[0]
+    most = least + 0.7 * (free - least)
+    plan = plan_for(limited(p, [most]))
+    assert most - (free - least) / 40 * 1.01 <= sent(plan)[0] <= most
+    assert is_monotone(plan.problem.tables, plan.cuts)
+    assert plan.distance < 5
