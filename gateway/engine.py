@@ -259,25 +259,17 @@ class Engine:
                 markers = self.store.spool.announce(uplink, now_ns)
                 committed.batches.setdefault(uplink, []).extend(markers)
 
-    def reconfigure(
-        self, pipelines: Mapping[str, PipelineConfig], now_ns: int, learned: Memory | None = None
-    ) -> Committed:
-        """Exchange the pipelines; unchanged operators keep their state, the rest is flushed, not lost.
+    def want(self, pipelines: Mapping[str, PipelineConfig], learned: Memory | None = None) -> None:
+        """Have :meth:`make_up` exchange the pipelines, whatever becomes of the store before; the newest wish counts.
 
         ``learned`` is remembered with the exchange or not at all: why the pipelines are others now.
-
-        Raises:
-            StoreError: as for :meth:`commit`.
         """
-        self.want(pipelines, learned)
-        return self.make_up(now_ns)
-
-    def want(self, pipelines: Mapping[str, PipelineConfig], learned: Memory | None = None) -> None:
-        """Remember an exchange that is to come, whatever becomes of the store before it; the newest wish counts."""
         self._wanted = pipelines, dict(learned or {})
 
     def make_up(self, now_ns: int) -> Committed:
-        """Make the exchange that is wanted, if there is one.
+        """Make the exchange that is wanted, if there is one: unchanged operators keep their state.
+
+        What the rest held is flushed, not lost.
 
         Raises:
             StoreError: as for :meth:`commit`; it stays wanted.

@@ -12,13 +12,10 @@ from typing import Final
 import msgspec
 
 from gateway.network.assignment import Assignment, ServicePart
+from gateway.network.edges import FARTHEST_NS
 
 DRAIN_NS: Final = 3600 * 10**9
 """How long the entrances of what was replaced stay: for children that hear of it late, or send a backlog."""
-
-
-LONGEST_NS: Final = 40 * 86_400 * 10**9
-"""Nothing waits longer for its time: there are no longer windows, so that a clock that says so is wrong."""
 
 
 class Draining(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,8 +84,11 @@ def passed(applied: Applied, now_ns: int) -> Applied:
 
 
 def _due(part: ServicePart, now_ns: int) -> bool:
-    """Whether a part's time has come; work can move at any moment, an edge of windows only costs less."""
-    return not now_ns < part.from_ns <= now_ns + LONGEST_NS
+    """Whether a part's time has come; a clock by which it is farther away than any window's end is wrong.
+
+    Work can move at any moment, an edge of windows only costs less.
+    """
+    return not now_ns < part.from_ns <= now_ns + FARTHEST_NS
 
 
 def _begin(

@@ -43,6 +43,11 @@ SAMPLES = st.lists(
 EVENTS = st.lists(st.one_of(SAMPLES, st.just("tick"), st.just("run"), st.just("step")), min_size=1, max_size=40)
 
 
+def exchanged(engine, pipelines, learned=None):
+    engine.want(pipelines, learned)
+    engine.make_up(0)
+
+
 def groups_of(events):
     """Events to commit groups; time goes on by a second at each tick."""
     now, groups, segments = 100, [], []
@@ -193,7 +198,7 @@ def test_reload_keeps_state_and_flushes_what_goes(tmp_path):
     pipelines = dict(CONFIG.pipelines)
     del pipelines["windows"]
     pipelines["clean"] = msgspec.structs.replace(pipelines["clean"], to=["out"])
-    engine.reconfigure(pipelines, 0)
+    exchanged(engine, pipelines)
     flushed = concat([frame for name, frame in spooled(engine) if name == "windows"])
     values = {engine.directory.name(p): v for p, v in zip(flushed.point.tolist(), flushed.value.tolist(), strict=True)}
     assert values["p0#count"] == 2
@@ -223,7 +228,7 @@ def test_what_a_removed_step_held_goes_on_through_pipelines_that_stay_or_go(tmp_
     pipelines = {name: one for name, one in CHAINED.pipelines.items() if name in left}
     if left == "a":
         pipelines["a"] = msgspec.structs.replace(pipelines["a"], to=["out"])
-    engine.reconfigure(pipelines, 0)
+    exchanged(engine, pipelines)
     engine.commit(Group([Tick(200 * S)]), 0)
     engine.commit(Group([Tick(400 * S)]), 0)
     found = concat([frame for _, frame in spooled(engine)])
@@ -237,7 +242,7 @@ def test_what_a_removed_step_held_goes_on_through_pipelines_that_stay_or_go(tmp_
 
 def test_why_pipelines_are_others_is_remembered_with_the_exchange(tmp_path):
     engine = engine_over(tmp_path, CONFIG)
-    engine.reconfigure(dict(CONFIG.pipelines), 0, {("who", "what"): b"plan 7"})
+    exchanged(engine, dict(CONFIG.pipelines), {("who", "what"): b"plan 7"})
     engine.store.close()
     engine = engine_over(tmp_path, CONFIG)
     assert engine.memory["who", "what"] == b"plan 7"
@@ -264,11 +269,11 @@ def test_an_exchange_that_the_disk_refuses_is_made_up_for_and_nothing_held_is_lo
         with monkeypatch.context() as patch:
             patch.setattr(engine, "_exchange", told)
             with pytest.raises(StoreError, match="lost"):
-                engine.reconfigure(pipelines, 0, learned)
+                exchanged(engine, pipelines, learned)
     else:
         engine.store._db.pragma("max_page_count", engine.store._db.pragma("page_count") + 20)
         with pytest.raises(StoreError, match="Full"):
-            engine.reconfigure(pipelines, 0, learned)
+            exchanged(engine, pipelines, learned)
     engine.reopen(0, StoreError("full"))
     assert engine.wants != seemed
     engine.make_up(0)

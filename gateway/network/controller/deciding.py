@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from gateway.network.assignment import Assignment, ServicePart
-from gateway.network.edges import next_edge, windows_in
+from gateway.network.edges import longest_ns, next_edge, windows_in
 from gateway.network.extended import chain_for
 from gateway.network.plan.budgets import into_core
 from gateway.network.plan.hysteresis import Hysteresis, Offer
@@ -216,6 +216,7 @@ def assignments(
         now_ns: UTC.
     """
     found: dict[str, Assignment] = {}
+    edges = [_edge(wanted, now_ns) for wanted in view.wanted]
     begins = [begins_ns(wanted, running.values(), now_ns) for wanted in view.wanted]
     for node, advert in enumerate(view.nodes):
         before = running.get(advert.node)
@@ -229,7 +230,7 @@ def assignments(
             moves = known is not None and known.version == wanted.version and not decision.at_once[node]
             part = ServicePart(
                 version=wanted.version, epoch=epoch, cut=cut, parent=view.parent_of(node), yaml=wanted.yaml,
-                from_ns=_edge(wanted.chain.window_s, now_ns) if moves else 0,
+                from_ns=edges[s] if moves else 0,
                 since_ns=0 if known is None else known.since_ns if known.version == wanted.version else begins[s],
             )  # fmt: skip
             parts[wanted.name] = known if known is not None and _same(known, part) else part
@@ -259,7 +260,8 @@ def begins_ns(wanted: Wanted, running: Iterable[Assignment], now_ns: int) -> int
     return next_edge([*windows_in(wanted.chain.service), *before], soonest)
 
 
-def _edge(window_s: float, now_ns: int) -> int:
+def _edge(wanted: Wanted, now_ns: int) -> int:
     """The next edge of a service's windows, UTC; 0 without, or with long ones: at once, which is exact as well."""
-    window_ns = round(window_s * 1e9)
-    return 0 if not 0 < window_ns <= LONGEST_EDGE_NS else -(-(now_ns + LEAD_NS) // window_ns) * window_ns
+    service = wanted.chain.service
+    windows = windows_in(service)
+    return next_edge(windows, now_ns + LEAD_NS) if windows and longest_ns(service) <= LONGEST_EDGE_NS else 0
