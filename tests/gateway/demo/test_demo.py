@@ -83,7 +83,7 @@ async def test_six_seconds_lose_nothing_and_end_with_the_object(start, tmp_path)
     assert final["adapters"]["sensors"]["samples"] > 100
     assert final["samples_in"] == sum(part["samples"] for part in final["adapters"].values())
     assert final["acknowledged"] < final["samples_out"] < final["samples_in"]
-    assert final["reduction"] > 1.5  # first values are news: it grows with the time, which a busy machine takes away
+    assert final["reduction"] > 2
     assert 0 < final["latency_ms"]["p50"] <= final["latency_ms"]["p99"] < 2000
     assert 0 < final["cpu_s"] < 6
     assert final["rss_mb"] > 10

@@ -110,6 +110,7 @@ async def test_a_new_version_takes_over_and_the_old_one_runs_out(tmp_path):
         old, new = (status["pipelines"][f"@total@{version}.0"] for version in (1, 2))
         assert 0 < old["filtered"] < sent
         assert old["filtered"] + new["filtered"] == sent, "each sample is of one of them"
+        assert "@total@1.1.in" in status["pipelines"], "the old one still takes what is on its way"
 
 
 async def test_what_was_sent_to_a_parent_waits_for_it_and_later_rows_go_to_the_next(tmp_path):
